@@ -1,0 +1,133 @@
+"""Every error that samaflow raises on purpose, and whether trying again can help.
+
+    SamaflowError
+    |-- PermanentError             the same call will fail again: never retried
+    |   |-- ManifestError          the whole manifest is unusable (empty, binary, unknown column)
+    |   |-- RowError               one row of a manifest is wrong: line, column, value, remedy
+    |   |-- SettingsError          samaflow.toml, an environment variable or a command-line value
+    |   |-- TrustError             a URI outside the allowed roots or schemes
+    |   |-- SourceError            a video that cannot be read whole, or of a kind that is refused
+    |   |-- InstructionError       an editor does not know what to do with an instruction
+    |   |-- WeightsError           model files that are missing, damaged or of another model
+    |   |-- RecordError            a JSON record of the store or the protocol that cannot be read
+    |   |-- StateError             a change of state that the job's life does not allow
+    |   |-- OutputError            the deliverable's place: exists and is not ours, cannot be written
+    |   |-- VerificationError      something that was written is not what was planned
+    |   `-- DatabaseError          the database cannot be used as it is (version, address, rights)
+    `-- TransientError             worth trying again
+        |-- StoreError             the object store or file system did not answer, or is full
+        |-- DeviceError            the accelerator failed
+        |   `-- OutOfDeviceMemory  the accelerator's memory did not suffice, after one smaller profile
+        |-- WorkerError            a worker process died without saying why
+        `-- BusyError              the database or another flow holds what is needed
+
+A message says what was wrong, where (file, line, column, key, frame), and what to do. Errors of other libraries are
+translated once, where the library is called, with `from`. `sama_model` raises its own (it does not know this tree);
+`tasks.gpu` translates those.
+"""
+
+from __future__ import annotations
+
+
+class SamaflowError(Exception):
+    """Root of the tree. `category` is the short stable word that status objects, events and `--json` carry."""
+
+    category: str = "error"
+
+
+class PermanentError(SamaflowError):
+    """The same call with the same input fails again."""
+
+    category = "permanent"
+
+
+class ManifestError(PermanentError):
+    category = "manifest"
+
+
+class RowError(PermanentError):
+    """One wrong value in one row. Rows are reported all at once, so this is a record as much as an exception."""
+
+    category = "row"
+
+    def __init__(self, line: int, column: str, value: str, problem: str, remedy: str) -> None:
+        self.line = line
+        """1-based line of the manifest, as an editor shows it."""
+        self.column = column
+        self.value = value
+        """The value as written, cut to 80 characters."""
+        self.problem = problem
+        self.remedy = remedy
+        """What to write instead."""
+        super().__init__(f"line {line}, column '{column}', value {shortened(value)!r}: {problem} {remedy}".rstrip())
+
+
+class SettingsError(PermanentError):
+    category = "settings"
+
+
+class TrustError(PermanentError):
+    category = "trust"
+
+
+class SourceError(PermanentError):
+    category = "source"
+
+
+class InstructionError(PermanentError):
+    category = "instruction"
+
+
+class WeightsError(PermanentError):
+    category = "weights"
+
+
+class RecordError(PermanentError):
+    category = "record"
+
+
+class StateError(PermanentError):
+    category = "state"
+
+
+class OutputError(PermanentError):
+    category = "output"
+
+
+class VerificationError(PermanentError):
+    category = "verification"
+
+
+class DatabaseError(PermanentError):
+    category = "database"
+
+
+class TransientError(SamaflowError):
+    """Worth trying again: later, on another machine, or with more room."""
+
+    category = "transient"
+
+
+class StoreError(TransientError):
+    category = "store"
+
+
+class DeviceError(TransientError):
+    category = "device"
+
+
+class OutOfDeviceMemory(DeviceError):
+    category = "device_memory"
+
+
+class WorkerError(TransientError):
+    category = "worker"
+
+
+class BusyError(TransientError):
+    category = "busy"
+
+
+def shortened(value: str, limit: int = 80) -> str:
+    """`value` cut to `limit` characters, so that a message about a 200 MB line stays readable."""
+    return value if len(value) <= limit else value[: limit - 1] + "…"

@@ -1,0 +1,174 @@
+"""What the media engine finds out about a source, and what it is asked to write. Frozen records, no decoding here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from edits.job import STRICT
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How the source's code values are read. `assumed` names the fields that the file does not state."""
+
+    __pydantic_config__ = STRICT
+    matrix: str
+    primaries: str
+    transfer: str
+    range: str
+    """`tv` or `pc`."""
+    assumed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.matrix}/{self.primaries}/{self.transfer}/{self.range}"
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    """One audio stream, as far as carrying it over needs."""
+
+    __pydantic_config__ = STRICT
+    index: int
+    """Stream number in the container."""
+    codec: str
+    rate: int
+    channels: int
+    language: str
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """The frames of a source, found by decoding it whole: the only truth about count and time."""
+
+    __pydantic_config__ = STRICT
+    sha256: str
+    size: int
+    """Bytes."""
+    container: str
+    """Demuxer's short name, e.g. `mov`, `matroska`."""
+    stream: int
+    codec: str
+    width: int
+    height: int
+    """Coded picture in pixels."""
+    sample_aspect_ratio: Fraction
+    pixel_format: str
+    bit_depth: int
+    colour: Colour
+    time_base: Fraction
+    pts: tuple[int, ...]
+    """Presentation timestamp of each decoded frame, in `time_base`."""
+    last_duration: int
+    """Duration of the last frame, in `time_base`."""
+    rate: Fraction | None
+    """Frames a second when constant (every timestamp within one tick of k/rate), else None."""
+    cuts: tuple[int, ...]
+    """Frame numbers at which a new shot begins, without 0, ascending."""
+    audio: tuple[AudioStream, ...]
+    timecode: str | None
+    """Start timecode as the file states it, `HH:MM:SS:FF` or `HH:MM:SS;FF`."""
+    reel: str | None
+    exact: bool = True
+    """False when the numbers come from headers alone (`plan --quick`)."""
+
+    @property
+    def frames(self) -> int:
+        return len(self.pts)
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds from the first frame's timestamp to the end of the last."""
+        return (self.pts[-1] - self.pts[0] + self.last_duration) * self.time_base
+
+
+@dataclass(frozen=True)
+class SplitChunk:
+    """One input to write: the range, its padding and where it goes."""
+
+    __pydantic_config__ = STRICT
+    start: int
+    end: int
+    padding: int
+    path: str
+
+
+@dataclass(frozen=True)
+class SplitRequest:
+    """One sequential decode of `source` that writes every chunk in `chunks`."""
+
+    __pydantic_config__ = STRICT
+    source: str
+    index: FrameIndex
+    chunks: tuple[SplitChunk, ...]
+    width: int
+    height: int
+    fit: str
+
+
+@dataclass(frozen=True)
+class StitchChunk:
+    """One edited chunk: where it lies in the source, and its two files."""
+
+    __pydantic_config__ = STRICT
+    start: int
+    end: int
+    padding: int
+    lead: int
+    shot: int
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class StitchRequest:
+    """One sequential pass from source and edited chunks to a deliverable."""
+
+    __pydantic_config__ = STRICT
+    source: str
+    index: FrameIndex
+    start: int
+    end: int
+    chunks: tuple[StitchChunk, ...]
+    detail: str
+    deliverable: str
+    output: str
+
+
+@dataclass(frozen=True)
+class StreamDigest:
+    """sha256 over a stream's packets (data only, in file order)."""
+
+    __pydantic_config__ = STRICT
+    kind: str
+    codec: str
+    packets: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was compared after writing."""
+
+    __pydantic_config__ = STRICT
+    name: str
+    passed: bool
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the finished file was found to be."""
+
+    __pydantic_config__ = STRICT
+    checks: tuple[Check, ...]
+    streams: tuple[StreamDigest, ...]
+    sha256: str
+    size: int
+    frames: int
+    duration: Fraction
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)

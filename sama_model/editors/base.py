@@ -1,0 +1,69 @@
+"""The Editor protocol: an RGB clip and an instruction in, an RGB clip of the same shape out. numpy only at this border."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sama_model.config import Recipe, WeightsCard
+
+Frames = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+"""(T, H, W, 3) RGB. uint8 in; uint8 or (10-bit sources and deliverables) uint16 out."""
+
+Progress = Callable[[int, int], None]
+"""Called after each step with (steps done, steps in all). May raise to stop the edit: the exception passes through."""
+
+
+class InstructionError(ValueError):
+    """The editor does not know what to do with the instruction; the message lists what it knows."""
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """One chunk to edit."""
+
+    frames: npt.NDArray[np.uint8]
+    """(T, H, W, 3) RGB, T = 4k+1."""
+    instruction: str
+    seed: int = 0
+    recipe: Recipe | None = None
+    """None for editors without a sampler."""
+    first_latent: int = 0
+    """Absolute index within the shot of the clip's first latent frame; with `seed` it decides the noise."""
+
+
+class Editor(Protocol):
+    """What edits a chunk. Made once a worker by `sama_model.editors.load`, then called for each chunk."""
+
+    card: WeightsCard
+    device: str
+    """Where it runs, for people and for markers: `cpu`, or the accelerator's name."""
+
+    def edit(self, request: EditRequest, progress: Progress) -> Frames:
+        """Edit one clip; the result has the request's T, H and W.
+
+        Raises:
+            InstructionError: the instruction means nothing to this editor.
+            ValueError: the clip's shape or the recipe does not fit the weights.
+        """
+        ...
+
+
+def unused_progress(done: int, total: int) -> None:
+    """A `Progress` for callers that do not care."""
+
+
+def array_of(frames: Any) -> npt.NDArray[np.uint8]:
+    """`frames` as a contiguous (T, H, W, 3) uint8 array.
+
+    Raises:
+        ValueError: another shape or dtype; the message says which.
+    """
+    array = np.ascontiguousarray(frames)
+    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or array.shape[0] == 0:
+        raise ValueError(f"an editor takes (T, H, W, 3) uint8 RGB frames, not {array.shape} {array.dtype}")
+    return array
