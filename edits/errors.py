@@ -17,7 +17,7 @@
     `-- TransientError             worth trying again
         |-- StoreError             the object store or file system did not answer, or is full
         |-- DeviceError            the accelerator failed
-        |   `-- OutOfDeviceMemory  the accelerator's memory did not suffice, after one smaller profile
+        |   `-- DeviceMemoryError  the accelerator's memory did not suffice, after one smaller profile
         |-- WorkerError            a worker process died without saying why
         `-- BusyError              the database or another flow holds what is needed
 
@@ -116,7 +116,7 @@ class DeviceError(TransientError):
     category = "device"
 
 
-class OutOfDeviceMemory(DeviceError):
+class DeviceMemoryError(DeviceError):
     category = "device_memory"
 
 

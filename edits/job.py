@@ -44,7 +44,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     _S.FAILED_QC: frozenset({_S.PLANNED, _S.CANCELLED}),
     _S.CANCELLED: frozenset({_S.PLANNED}),
 }
-"""From each state, the states that may follow. A job whose flow died starts again at PLANNED; what is in the store stays."""
+"""From each state, the states that may follow. A job whose flow died starts again at PLANNED; the store stays."""
 
 TERMINAL = frozenset({_S.DELIVERED, _S.FAILED, _S.FAILED_QC, _S.CANCELLED})
 """States in which no flow works on the job."""
@@ -99,7 +99,7 @@ class EditJob:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of frames that is edited in one model call: `[start, end)` of the source, then `padding` repeats of the last."""
+    """A run of frames edited in one model call: `[start, end)` of the source, then `padding` repeats of the last."""
 
     __pydantic_config__ = STRICT
     index: int

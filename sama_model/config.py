@@ -1,7 +1,7 @@
 """Sizes of the networks and the cards of the weights. No torch here: the flow side reads cards to plan.
 
-A card says what a set of weights can be asked for (working sizes, chunk geometry, default sampling) and which bytes it is
-(digest), so that a plan can be made where the weights are not.
+A card says what a set of weights can be asked for (working sizes, chunk geometry, default sampling) and which bytes it
+is (digest), so that a plan can be made where the weights are not.
 """
 
 from __future__ import annotations

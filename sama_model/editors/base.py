@@ -1,4 +1,4 @@
-"""The Editor protocol: an RGB clip and an instruction in, an RGB clip of the same shape out. numpy only at this border."""
+"""The Editor protocol: an RGB clip and an instruction in, an RGB clip of the same shape out. numpy only here."""
 
 from __future__ import annotations
 
