@@ -1,0 +1,38 @@
+# One command an action. `make` alone prints what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo test lint benchmark clean
+
+help:  ## print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(INSTALLED)  ## create .venv and install everything from constraints.txt
+
+$(INSTALLED): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samaflow needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[model,dev]'
+	@touch $@
+
+demo: install  ## draw a clip, run the main job on it, print where the result lies
+	$(BIN)/python examples/run_demo.py $(DEMO)
+
+test: install lint  ## lint, check types and imports, run all tests
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lint: install  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmark: install  ## print the media engine's speed against plain ffmpeg
+	$(BIN)/python benchmarks/media.py
+
+clean:  ## remove what the demo and the tests leave here
+	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
