@@ -4,6 +4,7 @@
     |-- PermanentError             the same call will fail again: never retried
     |   |-- ManifestError          the whole manifest is unusable (empty, binary, unknown column)
     |   |-- RowError               one row of a manifest is wrong: line, column, value, remedy
+    |   |-- CellError              one value is wrong; becomes a RowError where line and column are known
     |   |-- SettingsError          samaflow.toml, an environment variable or a command-line value
     |   |-- TrustError             a URI outside the allowed roots or schemes
     |   |-- SourceError            a video that cannot be read whole, or of a kind that is refused
@@ -27,6 +28,9 @@ translated once, where the library is called, with `from`. `sama_model` raises i
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class SamaflowError(Exception):
@@ -60,6 +64,17 @@ class RowError(PermanentError):
         self.remedy = remedy
         """What to write instead."""
         super().__init__(f"line {line}, column '{column}', value {shortened(value)!r}: {problem} {remedy}".rstrip())
+
+
+class CellError(PermanentError):
+    """One value that cannot be used, raised where its line and column are not known."""
+
+    category = "row"
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem} {remedy}".rstrip())
 
 
 class SettingsError(PermanentError):
@@ -131,3 +146,11 @@ class BusyError(TransientError):
 def shortened(value: str, limit: int = 80) -> str:
     """`value` cut to `limit` characters, so that a message about a 200 MB line stays readable."""
     return value if len(value) <= limit else value[: limit - 1] + "…"
+
+
+def nearest(value: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'? Known: x, y, z.` for a word that is not among `known`; the guess only when one is close."""
+    words = list(known)
+    close = get_close_matches(value.lower()[:80], words, n=1)
+    guess = f"Did you mean '{close[0]}'? " if close else ""
+    return f"{guess}Known: {', '.join(words) or 'none'}."

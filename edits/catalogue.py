@@ -1,0 +1,89 @@
+"""What a row may ask for: editors, their weights and what the plan must know of each. Filled from outside.
+
+The protocols match `sama_model.config` by structure, so that the domain plans for a model without importing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+DETAILS = ("full", "upscale")
+"""How the source's resolution comes back: its own picture plus the difference, or the edited picture resized."""
+
+
+class Recipe(Protocol):
+    """A preset, resolved."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def guidance(self) -> float: ...
+    @property
+    def shift(self) -> float: ...
+
+
+class Geometry(Protocol):
+    """How a shot is cut into chunks, in frames."""
+
+    @property
+    def chunk_frames(self) -> int: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def lead(self) -> int: ...
+    @property
+    def temporal_factor(self) -> int: ...
+
+
+class Card(Protocol):
+    """What the flow side knows of a set of weights without opening it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def editor(self) -> str: ...
+    @property
+    def editor_version(self) -> str: ...
+    @property
+    def digest(self) -> str:
+        """sha256 over the weights; empty for editors without a model."""
+        ...
+
+    @property
+    def geometry(self) -> Geometry: ...
+    @property
+    def numerics(self) -> str: ...
+    @property
+    def recipes(self) -> tuple[tuple[str, Recipe], ...]:
+        """Presets by name, the default first; empty for editors without a sampler."""
+        ...
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """On `reference_device`, at the default recipe."""
+        ...
+
+    @property
+    def reference_device(self) -> str: ...
+
+    def working_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which a source of that display size is edited."""
+        ...
+
+
+@dataclass(frozen=True)
+class EditorEntry:
+    """One editor, as rows name it."""
+
+    name: str
+    weights: Mapping[str, Card]
+    """By the name that rows use."""
+    default_weights: str
+    check_instruction: Callable[[str], None]
+    """Raises `edits.errors.InstructionError`, which says what the editor knows."""
+
+
+Catalogue = Mapping[str, EditorEntry]
+"""By the editor's name."""

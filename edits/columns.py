@@ -1,0 +1,130 @@
+"""The manifest's columns, in one table: name, default, parser, help. A new column is one more entry.
+
+Parsers see one cell's text and nothing else; what depends on the editor, the settings or the source comes later.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edits.errors import CellError
+from edits.timecode import HOW_TO_WRITE, parse_position
+
+MAX_INSTRUCTION = 4_000
+MAX_SEED = 2**63 - 1
+MAX_STEPS = 1_000
+MAX_GUIDANCE = 50
+MAX_PRIORITY = 1_000
+
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff "
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
+_NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
+_SHORTENED_NUMBER = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]+")
+
+
+def _text(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _place(text: str) -> str:
+    """A path keeps its bytes: on most file systems another normalisation is another file."""
+    return text
+
+
+def clean_instruction(text: str) -> str:
+    """NFC, runs of white space collapsed to one space.
+
+    Raises:
+        CellError: nothing visible is left, or more than `MAX_INSTRUCTION` characters.
+    """
+    cleaned = " ".join(unicodedata.normalize("NFC", text).split())
+    if not cleaned.strip(_INVISIBLE):
+        raise CellError("the instruction is empty.", "Say what is to be changed: make it look like winter")
+    if len(cleaned) > MAX_INSTRUCTION:
+        raise CellError(f"{len(cleaned)} characters.", f"An instruction has at most {MAX_INSTRUCTION}.")
+    return cleaned
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not _INTEGER.fullmatch(text):
+            if _SHORTENED_NUMBER.fullmatch(text):
+                raise CellError("the spreadsheet shortened this number.", "Format the column as text, type it again.")
+            raise CellError("not a whole number.", f"Write one from {low} to {high}.")
+        value = int(text)
+        if not low <= value <= high:
+            raise CellError("out of range.", f"Write a whole number from {low} to {high}.")
+        return value
+
+    return parse
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not _NUMBER.fullmatch(text):
+            raise CellError("not a number.", f"Write one from {low:g} to {high:g}, with a point: 4.5")
+        value = float(text)
+        if not low <= value <= high:
+            raise CellError("out of range.", f"Write a number from {low:g} to {high:g}.")
+        return value
+
+    return parse
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `parse` turns a cell that is not empty into a value, an empty or absent one is `default`."""
+
+    name: str
+    parse: Callable[[str], object]
+    help: str
+    example: str
+    default: object = ""
+    required: bool = False
+    sampler: bool = False
+    """Means something only to editors with a sampler; the others refuse it."""
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(
+        "source",
+        _place,
+        "The video: a path relative to the manifest, an absolute one, or a file: or s3: URI.",
+        "clips/dog.mp4",
+        required=True,
+    ),
+    Column("instruction", clean_instruction, "What to change, in plain words.", "make it sepia", required=True),
+    Column("editor", _text, "What edits; empty: the settings' default.", "grade"),
+    Column("weights", _text, "The editor's model; empty: the editor's default.", "tiny"),
+    Column("preset", _text, "A sampling recipe of the weights; empty: their first.", "quality", sampler=True),
+    Column("start", parse_position, f"First frame; empty: the first there is. {HOW_TO_WRITE}", "f120", None),
+    Column("end", parse_position, f"The frame after the last; empty: the end. {HOW_TO_WRITE}", "12.5s", None),
+    Column("seed", _integer(0, MAX_SEED), "Decides the noise; empty: 0.", "7", None, sampler=True),
+    Column("steps", _integer(1, MAX_STEPS), "Denoising steps; empty: the preset's.", "30", None, sampler=True),
+    Column(
+        "guidance",
+        _number(0, MAX_GUIDANCE),
+        "How strongly the instruction is followed; empty: the preset's.",
+        "4.5",
+        None,
+        sampler=True,
+    ),
+    Column("deliverable", _text, "The kind of file to deliver; empty: the settings' default.", "ffv1"),
+    Column("detail", _text, "How the source's resolution comes back: full or upscale.", "full"),
+    Column(
+        "output",
+        _place,
+        "A file, or a folder (ends with /); empty: the settings' output folder.",
+        "deliverables/dog_winter.mp4",
+    ),
+    Column("project", _text, "Groups jobs in reports.", "winter campaign"),
+    Column("priority", _integer(-MAX_PRIORITY, MAX_PRIORITY), "Larger goes first; empty: 0.", "10", 0),
+    Column("notes", _text, "For people; decides nothing.", "client asked twice"),
+)
+
+BY_NAME = {column.name: column for column in COLUMNS}
+REQUIRED = tuple(column.name for column in COLUMNS if column.required)
+SAMPLER = tuple(column.name for column in COLUMNS if column.sampler)

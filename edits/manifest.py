@@ -1,0 +1,238 @@
+"""From a manifest's bytes to jobs: text to records, records to rows, and, once a source is indexed, rows to jobs.
+
+Every wrong cell of every row is reported; good rows go on without the bad ones. Decodes no source and runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edits.catalogue import Card, Catalogue
+from edits.columns import BY_NAME, REQUIRED
+from edits.errors import ManifestError, RowError, shortened
+from edits.job import EditJob
+from edits.keys import digest, job_id
+from edits.media.records import FrameIndex
+from edits.output import default_name, place_output
+from edits.plan import working_size
+from edits.rows import ManifestRow, RowCheck, RowErrors
+from edits.settings import Settings
+from edits.spreadsheet import Record, read_table
+from edits.timecode import end_frame, start_frame
+from edits.trust import Trust
+
+__all__ = ["Manifest", "ManifestRow", "read_manifest", "refuse_repeated_jobs", "resolve_row", "validate_rows"]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest as written: which cells stand where, and which rows are not even that."""
+
+    manifest_id: str
+    """First 16 hex digits of the bytes' sha256."""
+    name: str
+    header: tuple[str, ...]
+    records: tuple[Record, ...]
+    errors: tuple[RowError, ...]
+
+
+def read_manifest(data: bytes, name: str) -> Manifest:
+    """Read the text of a manifest; `name` (a path or URI) goes into errors.
+
+    Raises:
+        ManifestError: not a text table, unknown, missing or repeated columns, no rows, or beyond a limit.
+    """
+    table = read_table(data, name, BY_NAME)
+    missing = [column for column in REQUIRED if column not in table.header]
+    if missing:
+        raise ManifestError(f"{name}: no column is called {' and none '.join(missing)}. Every manifest needs it.")
+    records: list[Record] = []
+    errors: list[RowError] = []
+    for found in table.records:
+        if isinstance(found, Record):
+            records.append(found)
+        else:
+            errors.append(found)
+    if not records and not errors:
+        raise ManifestError(f"{name}: no rows. Write one line for each edit below the column names.")
+    manifest_id = hashlib.sha256(data).hexdigest()[:16]
+    return Manifest(manifest_id, name, table.header, tuple(records), tuple(errors))
+
+
+def validate_rows(
+    manifest: Manifest,
+    catalogue: Catalogue,
+    deliverables: Collection[str],
+    settings: Settings,
+    trust: Trust,
+    base: Path | str,
+) -> tuple[tuple[ManifestRow, ...], tuple[RowError, ...]]:
+    """(rows that can be looked at with their sources, every error of the others), both in order of line.
+
+    `base` is the folder (a path or URI) that relative paths are relative to: the manifest's.
+
+    Raises:
+        SettingsError: a default of the settings is unknown.
+        TrustError: the settings' output folder is not allowed.
+    """
+    check = RowCheck(catalogue, deliverables, settings, trust, base)
+    rows: list[ManifestRow] = []
+    errors = list(manifest.errors)
+    for record in manifest.records:
+        row, found = check.row(record, manifest.header)
+        errors.extend(found)
+        if row is not None:
+            rows.append(row)
+    unique, repeated = _refuse_repeated_rows(rows)
+    return unique, tuple(sorted((*errors, *repeated), key=lambda error: error.line))
+
+
+def _refuse_repeated_rows(rows: list[ManifestRow]) -> tuple[tuple[ManifestRow, ...], list[RowError]]:
+    """The rows, without those that would write an earlier row's file, a source, or the same deliverable again."""
+    sources = {row.source: row.line for row in reversed(rows)}
+    outputs: dict[str, int] = {}
+    identities: dict[object, int] = {}
+    unique: list[ManifestRow] = []
+    errors: list[RowError] = []
+    for row in rows:
+        output = None if row.target.is_folder else row.target.uri
+        if output in sources:
+            errors.append(_overwrites(row.line, row.output, sources[output]))
+        elif output in outputs:
+            errors.append(_same_output(row.line, row.output, outputs[output]))
+        elif (first := identities.setdefault(_identity(row), row.line)) != row.line:
+            errors.append(_same_job(row.line, row.instruction, first))
+        else:
+            unique.append(row)
+            if output is not None:
+                outputs[output] = row.line
+    return tuple(unique), errors
+
+
+def _identity(row: ManifestRow) -> object:
+    """Everything that decides the deliverable and its place."""
+    return (
+        (row.source, row.instruction, row.editor, row.weights, row.start, row.end, row.seed, row.sampling),
+        (row.deliverable, row.detail, row.target),
+    )
+
+
+def _overwrites(line: int, output: str, source_line: int) -> RowError:
+    problem = f"this is the source of line {source_line}; a source is never written."
+    return RowError(line, "output", shortened(output), problem, "Name another file.")
+
+
+def _same_output(line: int, output: str, first: int) -> RowError:
+    return RowError(line, "output", shortened(output), f"line {first} writes this file.", "Name another file.")
+
+
+def _same_job(line: int, instruction: str, first: int) -> RowError:
+    return RowError(
+        line,
+        "instruction",
+        shortened(instruction),
+        f"the same edit as line {first}.",
+        "Delete one of the rows, or give this one another seed or output.",
+    )
+
+
+# -- with the source --------------------------------------------------------------------------------------------------
+
+
+def resolve_row(
+    row: ManifestRow,
+    index: FrameIndex,
+    catalogue: Catalogue,
+    suffixes: Sequence[str],
+    trust: Trust,
+    manifest_id: str,
+) -> EditJob:
+    """The job that `row` means on its source. `suffixes`: those its deliverable can be written with, the usual first.
+
+    Raises:
+        ExceptionGroup: of `RowError`, every cell that is wrong for this source.
+    """
+    texts = {"start": row.start.text if row.start else "", "end": row.end.text if row.end else "", "output": row.output}
+    errors = RowErrors(row.line, texts)
+    start, end = _range(row, index, errors)
+    card = catalogue[row.editor].weights[row.weights]
+    resolved = _resolved(row, start, end, card, index)
+    name = default_name(row.source, row.editor, digest({"source": index.sha256, "row": resolved}))
+    output = errors.catch("output", lambda: place_output(row.target, name, suffixes, trust)) or ""
+    if output == row.source:
+        errors.add("output", "this is the row's own source; a source is never written.", "Name another file.")
+    if errors.found:
+        raise ExceptionGroup(f"line {row.line}", errors.found)
+    return EditJob(
+        job_id=job_id(index.sha256, resolved, output),
+        manifest_id=manifest_id,
+        line=row.line,
+        source=row.source,
+        source_sha256=index.sha256,
+        start=start,
+        end=end,
+        instruction=row.instruction,
+        editor=row.editor,
+        weights=row.weights,
+        weights_digest=card.digest,
+        preset=row.preset,
+        seed=row.seed,
+        sampling=row.sampling,
+        deliverable=row.deliverable,
+        detail=row.detail,
+        output=output,
+        project=row.project,
+        priority=row.priority,
+        notes=row.notes,
+    )
+
+
+def _range(row: ManifestRow, index: FrameIndex, errors: RowErrors) -> tuple[int, int]:
+    start = errors.catch("start", lambda: start_frame(row.start, index))
+    end = errors.catch("end", lambda: end_frame(row.end, index))
+    if start is None or end is None:
+        return 0, index.frames
+    if end <= start:
+        errors.add(
+            "end", f"frame {end} is not after the start, frame {start}.", "The end is exclusive: write a later one."
+        )
+    return start, end
+
+
+def _resolved(row: ManifestRow, start: int, end: int, card: Card, index: FrameIndex) -> dict[str, object]:
+    """Everything beside source and place that decides the deliverable: what a row means, not how it says it.
+
+    The card is in it because an upgrade of the model makes another deliverable of the same row.
+    """
+    geometry = card.geometry
+    return {
+        "start": start,
+        "end": end,
+        "instruction": row.instruction,
+        "editor": row.editor,
+        "editor_version": card.editor_version,
+        "weights_digest": card.digest,
+        "numerics": card.numerics,
+        "geometry": [geometry.chunk_frames, geometry.stride, geometry.lead, geometry.temporal_factor],
+        "size": list(working_size(index, card)),
+        "seed": row.seed,
+        "sampling": asdict(row.sampling) if row.sampling is not None else None,
+        "deliverable": row.deliverable,
+        "detail": row.detail,
+    }
+
+
+def refuse_repeated_jobs(jobs: Iterable[EditJob]) -> tuple[tuple[EditJob, ...], tuple[RowError, ...]]:
+    """(jobs, errors): without those that would write an earlier job's file, which shows only once names are made."""
+    outputs: dict[str, int] = {}
+    unique: list[EditJob] = []
+    errors: list[RowError] = []
+    for job in jobs:
+        if (first := outputs.setdefault(job.output, job.line)) == job.line:
+            unique.append(job)
+        else:
+            errors.append(_same_output(job.line, job.output, first))
+    return tuple(unique), tuple(errors)

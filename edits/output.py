@@ -1,0 +1,79 @@
+"""Where a deliverable goes: the place that a row asks for, and the name that a file gets when the row gives none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from edits.errors import CellError, TrustError
+from edits.trust import Trust, local_path
+
+MAX_NAME_BYTES = 255
+"""What file systems take for one name."""
+MAX_STEM = 80
+"""Characters of a source's name that a default name keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file, or a folder in which the deliverable gets a name of its own."""
+
+    uri: str
+    is_folder: bool
+
+
+def read_target(text: str, base: Path | str, trust: Trust) -> Target:
+    """The place that `text` names, relative to the folder `base`: a folder if it ends with / or is one already.
+
+    Raises:
+        CellError: a name that no file can have.
+        TrustError: outside what is allowed.
+    """
+    uri = trust.resolve(text, base)
+    if len(unquote(uri).rpartition("/")[2].encode()) > MAX_NAME_BYTES:
+        raise CellError("the name is too long.", f"A file's name has at most {MAX_NAME_BYTES} bytes.")
+    return Target(uri, text.endswith(("/", "\\")) or (uri.startswith("file:") and local_path(uri).is_dir()))
+
+
+def place_output(target: Target, name: str, suffixes: Sequence[str], trust: Trust) -> str:
+    """The URI of the deliverable: the target itself, or `name` and the first of `suffixes` in its folder.
+
+    Raises:
+        CellError: the target's suffix is not one that the deliverable can be written with.
+        TrustError: the file that is there leads out of what is allowed.
+    """
+    if target.is_folder:
+        return trust.resolve(f"./{name}{suffixes[0]}", target.uri)
+    suffix = PurePosixPath(unquote(target.uri)).suffix
+    if suffix.lower() not in suffixes:
+        raise CellError(
+            f"this deliverable cannot be written as '{suffix}'." if suffix else "the file's name has no suffix.",
+            f"End it in {' or '.join(suffixes)}; a folder ends in /.",
+        )
+    return target.uri
+
+
+def default_name(source: str, editor: str, digest: str) -> str:
+    """`<source stem>_<editor>_<8 digits>`: letters and digits of any script, `-`, `_` and `.`; all else becomes `_`."""
+    stem = PurePosixPath(unquote(source)).stem
+    kept = "".join(character if character.isalnum() or character in "-_." else "_" for character in stem)
+    return f"{_short(kept.lstrip('.-')) or 'video'}_{editor}_{digest[:8]}"
+
+
+def _short(stem: str) -> str:
+    """At most `MAX_STEM` characters, and few enough bytes to leave room for the rest of the name."""
+    return stem[:MAX_STEM].encode()[: MAX_NAME_BYTES - 80].decode(errors="ignore")
+
+
+def folder_target(folder: str, base: Path | str, trust: Trust) -> Target:
+    """The settings' output folder as a target.
+
+    Raises:
+        TrustError: not allowed; the message names the setting.
+    """
+    try:
+        return Target(trust.resolve(folder, base), is_folder=True)
+    except TrustError as error:
+        raise TrustError(f"the settings' output folder ([paths] output): {error}") from error

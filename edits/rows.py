@@ -1,0 +1,237 @@
+"""One row of a manifest against everything that is known without its source: catalogue, settings, trust.
+
+All wrong cells of a row are found in one pass, and a cell that is wrong already is asked nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edits.catalogue import DETAILS, Card, Catalogue
+from edits.columns import BY_NAME, COLUMNS, SAMPLER
+from edits.errors import CellError, InstructionError, RowError, SettingsError, TrustError, nearest, shortened
+from edits.job import Sampling
+from edits.output import Target, folder_target, read_target
+from edits.settings import Settings
+from edits.spreadsheet import Record
+from edits.timecode import FrameNumber, Position, Seconds
+from edits.trust import Trust
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One row whose text is right; what its positions mean on its source is still open."""
+
+    line: int
+    source: str
+    """Absolute URI."""
+    instruction: str
+    editor: str
+    weights: str
+    preset: str
+    """Empty for editors without a sampler."""
+    start: Position | None
+    end: Position | None
+    seed: int
+    sampling: Sampling | None
+    deliverable: str
+    detail: str
+    target: Target
+    output: str
+    """The cell as written, for messages."""
+    project: str
+    priority: int
+    notes: str
+
+
+class RowErrors:
+    """What is wrong with one row so far."""
+
+    def __init__(self, line: int, texts: Mapping[str, str]) -> None:
+        """`texts`: the cells as written, by column."""
+        self.texts = texts
+        self.found: list[RowError] = []
+        self._line = line
+
+    def add(self, column: str, problem: str, remedy: str) -> None:
+        self.found.append(RowError(self._line, column, shortened(self.texts.get(column, "")), problem, remedy))
+
+    def expect(self, column: str, value: str, known: Iterable[str]) -> None:
+        if value not in known:
+            self.add(column, f"no {column} is called '{shortened(value)}'.", nearest(value, known))
+
+    def catch(self, column: str, call: Callable[[], T]) -> T | None:
+        """What `call` returns, or None when it says that the cell is wrong."""
+        try:
+            return call()
+        except CellError as error:
+            self.add(column, error.problem, error.remedy)
+        except (TrustError, InstructionError) as error:
+            self.add(column, str(error), "")
+        return None
+
+
+class RowCheck:
+    """What all rows of one manifest are held against. Remembers answers: rows repeat folders and instructions."""
+
+    def __init__(
+        self, catalogue: Catalogue, deliverables: Collection[str], settings: Settings, trust: Trust, base: Path | str
+    ) -> None:
+        """
+        Raises:
+            SettingsError: a default of the settings is unknown.
+            TrustError: the settings' output folder is not allowed.
+        """
+        self._catalogue = catalogue
+        self._deliverables = tuple(deliverables)
+        self._settings = settings
+        self._trust = trust.remembering()
+        self._base = base
+        self._folder = folder_target(settings.output_folder, base, trust)
+        self._refusals: dict[tuple[str, str], InstructionError | None] = {}
+        self._check_defaults()
+
+    def _check_defaults(self) -> None:
+        settings = self._settings
+        _expect_default("editor", settings.default_editor, self._catalogue)
+        _expect_default("deliverable", settings.default_deliverable, self._deliverables)
+        for editor, weights in settings.default_weights.items():
+            _expect_default("weights", editor, self._catalogue)
+            _expect_default(f"weights.{editor}", weights, self._catalogue[editor].weights)
+
+    def row(self, record: Record, header: tuple[str, ...]) -> tuple[ManifestRow | None, list[RowError]]:
+        """The row, or None and all that is wrong with it."""
+        texts = {name: text.strip() for name, text in zip(header, record.fields, strict=True)}
+        errors = RowErrors(record.line, texts)
+        row = self._row(record.line, _parsed(texts, errors), errors)
+        return (None if errors.found else row), errors.found
+
+    def _row(self, line: int, cells: dict[str, Any], errors: RowErrors) -> ManifestRow:
+        editor = cells["editor"] or self._settings.default_editor
+        weights, card = self._card(editor, cells["weights"], errors)
+        preset, sampling = _sampling(card, cells, errors) if card is not None else ("", None)
+        if card is not None and cells["instruction"]:
+            errors.catch("instruction", lambda: self._check_instruction(editor, cells["instruction"]))
+        _check_order(cells["start"], cells["end"], errors)
+        return ManifestRow(
+            line=line,
+            source=self._source(cells["source"], errors),
+            instruction=cells["instruction"],
+            editor=editor,
+            weights=weights,
+            preset=preset,
+            start=cells["start"],
+            end=cells["end"],
+            seed=cells["seed"] or 0,
+            sampling=sampling,
+            deliverable=_known("deliverable", cells, self._settings.default_deliverable, self._deliverables, errors),
+            detail=_known("detail", cells, self._settings.default_detail, DETAILS, errors),
+            target=self._target(cells["output"], errors),
+            output=cells["output"],
+            project=cells["project"],
+            priority=cells["priority"],
+            notes=cells["notes"],
+        )
+
+    def _card(self, editor: str, asked: str, errors: RowErrors) -> tuple[str, Card | None]:
+        """(weights, their card); no card when editor or weights are unknown."""
+        errors.expect("editor", editor, self._catalogue)
+        entry = self._catalogue.get(editor)
+        if entry is None:
+            return "", None
+        weights = asked or self._settings.default_weights.get(editor, entry.default_weights)
+        errors.expect("weights", weights, entry.weights)
+        return weights, entry.weights.get(weights)
+
+    def _check_instruction(self, editor: str, instruction: str) -> None:
+        key = (editor, instruction)
+        if key not in self._refusals:
+            self._refusals[key] = _refusal(self._catalogue[editor].check_instruction, instruction)
+        if (refusal := self._refusals[key]) is not None:
+            raise refusal
+
+    def _source(self, text: str, errors: RowErrors) -> str:
+        return (errors.catch("source", lambda: self._trust.resolve(text, self._base)) or "") if text else ""
+
+    def _target(self, text: str, errors: RowErrors) -> Target:
+        if not text:
+            return self._folder
+        return errors.catch("output", lambda: read_target(text, self._base, self._trust)) or self._folder
+
+
+# -- cells ------------------------------------------------------------------------------------------------------------
+
+
+def _parsed(texts: Mapping[str, str], errors: RowErrors) -> dict[str, Any]:
+    """Each column's value: its default where the cell is empty, absent or wrong."""
+    cells: dict[str, Any] = dict(DEFAULTS)
+    for name, text in texts.items():
+        column = BY_NAME[name]
+        if not text:
+            if column.required:
+                errors.add(name, "the cell is empty.", f"{column.help} For example: {column.example}")
+            continue
+        try:
+            cells[name] = column.parse(text)
+        except CellError as error:
+            errors.add(name, error.problem, error.remedy)
+    return cells
+
+
+DEFAULTS = {column.name: column.default for column in COLUMNS}
+
+
+def _known(column: str, cells: dict[str, Any], default: str, known: Collection[str], errors: RowErrors) -> str:
+    value: str = cells[column] or default
+    errors.expect(column, value, known)
+    return value
+
+
+def _expect_default(key: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise SettingsError(f"[defaults] {key}: '{shortened(value)}' is unknown. {nearest(value, known)}")
+
+
+def _refusal(check: Callable[[str], None], instruction: str) -> InstructionError | None:
+    try:
+        check(instruction)
+    except InstructionError as error:
+        return error
+    return None
+
+
+def _sampling(card: Card, cells: dict[str, Any], errors: RowErrors) -> tuple[str, Sampling | None]:
+    """(preset, its settings with the row's own on top)."""
+    recipes = dict(card.recipes)
+    if not recipes:
+        _refuse_sampler_columns(card, errors)
+        return "", None
+    preset = cells["preset"] or card.recipes[0][0]
+    errors.expect("preset", preset, recipes)
+    recipe = recipes.get(preset, card.recipes[0][1])
+    steps = recipe.steps if cells["steps"] is None else cells["steps"]
+    guidance = recipe.guidance if cells["guidance"] is None else cells["guidance"]
+    return preset, Sampling(steps, guidance, recipe.shift)
+
+
+def _refuse_sampler_columns(card: Card, errors: RowErrors) -> None:
+    for column in SAMPLER:
+        if errors.texts.get(column):
+            errors.add(column, f"the editor '{card.editor}' draws no samples: it has no {column}.", "Empty the cell.")
+
+
+def _check_order(start: Position | None, end: Position | None, errors: RowErrors) -> None:
+    """What can be seen before the source is decoded; timecode is left for then, it may pass midnight."""
+    if isinstance(start, FrameNumber) and isinstance(end, FrameNumber):
+        wrong = end.frame <= start.frame
+    elif isinstance(start, Seconds) and isinstance(end, Seconds):
+        wrong = end.seconds <= start.seconds
+    else:
+        return
+    if wrong:
+        errors.add("end", f"not after the start, {start.text}.", "The end is exclusive: write a later one.")

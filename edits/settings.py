@@ -1,0 +1,283 @@
+"""What can be set, where it is written, and what holds when nothing is. The one file that reads environment and TOML.
+
+A setting comes from the call, else the environment (SAMAFLOW_*), else `samaflow.toml`, else its default. Secrets are no
+settings: S3 credentials come from the usual AWS variables, and a database URL is shown through `redacted` only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edits.catalogue import DETAILS
+from edits.errors import SettingsError, nearest, shortened
+from edits.trust import SCHEMES, file_uri
+
+FILE_NAME = "samaflow.toml"
+PREFIX = "SAMAFLOW_"
+EXECUTORS = ("local", "kubernetes")
+
+_SERVICE_LINK = re.compile(r"SAMAFLOW_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_[0-9]+_(?:TCP|UDP)\w*)")
+"""What Kubernetes sets in every pod beside a Service called samaflow."""
+
+
+# -- kinds of values --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type of setting: how it is described, checked, and read from the text of an environment variable."""
+
+    expects: str
+    accepts: Callable[[Any], bool]
+    from_text: Callable[[str], Any]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and not any(ord(character) < 32 for character in value)
+
+
+def _choice(words: tuple[str, ...]) -> Kind:
+    return Kind(f"one of {', '.join(words)}", lambda value: value in words, str)
+
+
+def _whole(low: int) -> Kind:
+    def accepts(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+    return Kind(f"a whole number from {low}", accepts, int)
+
+
+def _number(low: float, *, above: bool) -> Kind:
+    def accepts(value: Any) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return number and (value > low if above else value >= low)
+
+    return Kind(f"a number {'above' if above else 'from'} {low:g}", accepts, float)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(_is_text(item) for item in value)
+
+
+def _list_from_text(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(_is_text(key) and _is_text(item) for key, item in value.items())
+
+
+def _map_from_text(text: str) -> dict[str, str]:
+    pairs = [item.split("=", 1) for item in _list_from_text(text)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(text)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+TEXT = Kind("a text", _is_text, str)
+PATH = Kind("a path", lambda value: _is_text(str(value)) and isinstance(value, str | Path), str)
+TEXTS = Kind("a list of texts (in the environment: separated by commas)", _are_texts, _list_from_text)
+SCHEME_LIST = Kind(
+    f"a list of {', '.join(SCHEMES)}", lambda value: _are_texts(value) and set(value) <= set(SCHEMES), _list_from_text
+)
+MAP = Kind("a table of texts (in the environment: a=b,c=d)", _is_map, _map_from_text)
+
+
+def _setting(place: str, kind: Kind, default: Any, *, secret: bool = False) -> Any:
+    """A field that stands at `table.key` of `samaflow.toml` and in the variable SAMAFLOW_<FIELD>."""
+    metadata = {"place": place, "kind": kind, "secret": secret}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set, resolved: folders are absolute, the store is a URI."""
+
+    state_folder: Path = _setting("paths.state", PATH, Path(".samaflow"))  # noqa: RUF009 - it makes a field
+    """What one machine keeps between runs: caches, scratch, and the store and database unless they are elsewhere."""
+    store: str = _setting("store.uri", TEXT, "")
+    """URI of the store; by default the folder `store` in the state folder."""
+    endpoint_url: str | None = _setting("store.endpoint_url", TEXT, None)
+    """Address of an S3 server that is not AWS's."""
+    database: str = _setting("database.url", TEXT, "", secret=True)
+    """Database URL; by default SQLite in the state folder. May hold a password: print it through `redacted`."""
+    output_folder: str = _setting("paths.output", TEXT, "deliverables/")
+    """Where deliverables go when a row names no output; relative to the manifest."""
+    roots: tuple[str, ...] = _setting("paths.roots", TEXTS, ())
+    """Folders and `s3://bucket/prefix` URIs that manifests may name, beside the manifest's own folder."""
+    schemes: tuple[str, ...] = _setting("paths.schemes", SCHEME_LIST, SCHEMES)
+    """URI schemes that manifests may name."""
+    path_map: Mapping[str, str] = _setting("paths.map", MAP, {})
+    r"""Foreign prefix (`Z:\footage`, `/Volumes/media`) to a folder or `s3:` URI of ours."""
+    executor: str = _setting("executor.kind", _choice(EXECUTORS), "local")
+    """Where workers run."""
+    workers: int = _setting("executor.workers", _whole(1), 1)
+    """Local worker processes; one a GPU, or one on the CPU, is best."""
+    default_editor: str = _setting("defaults.editor", TEXT, "sama")
+    """Editor of rows that name none."""
+    default_weights: Mapping[str, str] = _setting("defaults.weights", MAP, {})
+    """Editor to weights, for rows that name none; an editor not listed uses its own default."""
+    default_deliverable: str = _setting("defaults.deliverable", TEXT, "h264")
+    """Deliverable of rows that name none."""
+    default_detail: str = _setting("defaults.detail", _choice(DETAILS), "full")
+    """Detail of rows that name none."""
+    max_pixels: int = _setting("limits.max_pixels", _whole(1), 8192 * 4320)
+    """Pixels of a source's frame above which it is refused."""
+    max_duration_hours: float = _setting("limits.max_duration_hours", _number(0, above=True), 12.0)
+    """Hours of a source above which it is refused."""
+    memory_gib: float = _setting("limits.memory_gib", _number(0, above=True), 8.0)
+    """Address space of a decoding process, in GiB."""
+    encoder_threads: int = _setting("media.encoder_threads", _whole(1), 4)
+    """Threads of the encoder: fixed, because some encoders write other bytes with another number."""
+    gpu_hour_cost: float = _setting("cost.gpu_hour", _number(0, above=False), 0.0)
+    """Price of a GPU hour, for estimates; 0 prints no cost."""
+    currency: str = _setting("cost.currency", TEXT, "USD")
+    """Unit of `gpu_hour_cost`."""
+
+    def roots_with(self, *folders: Path) -> tuple[str, ...]:
+        """`roots`, the output folder when it is absolute, and `folders` (the manifest's, the current one)."""
+        absolute = self.output_folder.startswith(("/", "s3:", "file:"))
+        return (*self.roots, *([self.output_folder] if absolute else []), *(str(folder) for folder in folders))
+
+
+_FIELDS = {item.name: item for item in dataclasses.fields(Settings)}
+_PLACES = {item.metadata["place"]: item.name for item in dataclasses.fields(Settings)}
+_VARIABLES = {PREFIX + name.upper(): name for name in _FIELDS}
+
+
+def load_settings(folder: Path, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
+    """Settings for work begun in `folder`: its `samaflow.toml` if there is one, `environ`, `overrides` by field name.
+
+    Relative paths are relative to `folder`; only `output_folder` stays as written, for each manifest has its own.
+
+    Raises:
+        SettingsError: an unknown key (with the nearest known one), a wrong type, a file that cannot be read.
+    """
+    values: dict[str, Any] = {}
+    for name, value, where in (*_from_file(folder / FILE_NAME), *_from_environment(environ), *_from_call(overrides)):
+        _check(name, value, where)
+        values[name] = value
+    return _resolved(folder.absolute(), values)
+
+
+Found = Iterator[tuple[str, Any, str]]
+"""(field name, value, where it stands, for messages)"""
+
+
+def _from_file(path: Path) -> Found:
+    for table, content in _read_toml(path).items():
+        tables = list(dict.fromkeys(place.partition(".")[0] for place in _PLACES))
+        if table not in tables:
+            raise SettingsError(f"{path}: no table is called [{table}]. {nearest(table, tables)}")
+        if not isinstance(content, dict):
+            raise SettingsError(f"{path}: {table} must be a table: write [{table}] on a line of its own.")
+        keys = [place.partition(".")[2] for place in _PLACES if place.startswith(table + ".")]
+        for key, value in content.items():
+            if key not in keys:
+                raise SettingsError(f"{path}: [{table}] has no key '{shortened(key)}'. {nearest(key, keys)}")
+            yield _PLACES[f"{table}.{key}"], value, f"{path}, [{table}] {key}"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> Found:
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or _SERVICE_LINK.fullmatch(variable):
+            continue
+        if variable not in _VARIABLES:
+            known = nearest(variable.lower(), [name.lower() for name in _VARIABLES]).upper()
+            raise SettingsError(f"the environment sets {variable}, which is no setting. {known}")
+        kind: Kind = _FIELDS[_VARIABLES[variable]].metadata["kind"]
+        try:
+            yield _VARIABLES[variable], kind.from_text(text), variable
+        except ValueError as error:
+            raise SettingsError(f"{variable}: {shortened(text)!r} is not {kind.expects}.") from error
+
+
+def _from_call(overrides: Mapping[str, object]) -> Found:
+    for name, value in overrides.items():
+        if name not in _FIELDS:
+            raise SettingsError(f"no setting is called '{name}'. {nearest(name, _FIELDS)}")
+        yield name, value, name
+
+
+def _check(name: str, value: Any, where: str) -> None:
+    kind: Kind = _FIELDS[name].metadata["kind"]
+    if not kind.accepts(value):
+        shown = "this value" if _FIELDS[name].metadata["secret"] else shortened(repr(value))
+        raise SettingsError(f"{where}: {shown} is not {kind.expects}.")
+
+
+# -- resolving --------------------------------------------------------------------------------------------------------
+
+
+def _resolved(folder: Path, values: dict[str, Any]) -> Settings:
+    frozen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    settings = Settings(**frozen)
+    state = Path(_absolute(folder, str(settings.state_folder)))
+    return dataclasses.replace(
+        settings,
+        state_folder=state,
+        store=_store_uri(folder, settings.store) if settings.store else file_uri(state / "store"),
+        database=_database_url(settings.database) if settings.database else f"sqlite:///{state / 'samaflow.db'}",
+        roots=tuple(_absolute(folder, root) for root in settings.roots),
+        path_map={prefix: _absolute(folder, target) for prefix, target in settings.path_map.items()},
+    )
+
+
+def _absolute(folder: Path, place: str) -> str:
+    """A URI as it is, a path made absolute."""
+    if place.startswith("~"):
+        raise SettingsError(f"'{place}': ~ is a shell's word. Write the folder out.")
+    return place if re.match(r"[A-Za-z][A-Za-z0-9+.\-]+:", place) else os.path.abspath(folder / place)
+
+
+def _store_uri(folder: Path, store: str) -> str:
+    place = _absolute(folder, store)
+    if place.startswith(("file:", "s3://")):
+        return place
+    if not place.startswith("/"):
+        raise SettingsError(f"store: '{shortened(store)}': give a folder, file:///folder or s3://bucket/prefix.")
+    return file_uri(Path(place))
+
+
+def _database_url(url: str) -> str:
+    if not re.match(r"[a-z][a-z0-9+]*://", url):
+        raise SettingsError(
+            "database: this is not a URL. Write sqlite:////folder/samaflow.db or "
+            "postgresql+psycopg://user:password@host/name"
+        )
+    return url
+
+
+_PASSWORD = re.compile(r"(://[^/?#:@]*):.*@")
+_SECRET_PARAMETER = re.compile(r"([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def redacted(url: str) -> str:
+    """`url` with its password and secret parameters as `***`, also when the password breaks the URL's syntax."""
+    return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
