@@ -1,0 +1,106 @@
+"""The database, and the only package that knows SQLAlchemy: named functions that take and return frozen records.
+
+Only the flow side writes; workers never connect. Errors are those of `edits.errors`.
+"""
+
+from sql.artifacts import (
+    artifact_at,
+    artifact_by_digest,
+    output_of,
+    record_lineage,
+    record_output_digest,
+    record_qc,
+)
+from sql.chunks import record_chunk_done, record_input, record_plan
+from sql.dispatches import (
+    adopt,
+    adoptable,
+    begin_round,
+    claim,
+    claimed_chunks,
+    dispatch,
+    end_dispatch,
+    record_attempt,
+    record_shards,
+    unwanted_chunks,
+)
+from sql.edit_jobs import cancel_requested, change_state, job, job_events, jobs, record_job, request_cancel
+from sql.leases import release_job, take_job
+from sql.lineage import lineage_of
+from sql.model_versions import record_model_version
+from sql.owners import STALE_SECONDS, beat, this_process
+from sql.records import (
+    ENDED,
+    ArtifactKind,
+    ArtifactRecord,
+    AttemptRecord,
+    ClaimResult,
+    DispatchRecord,
+    DispatchState,
+    Holdings,
+    JobEvent,
+    JobRecord,
+    JobStatus,
+    Owner,
+)
+from sql.revisions import migrate, open_database, revision
+from sql.session import Database, connect
+from sql.sources import record_manifest, record_source
+from sql.status import counts, job_table
+
+__all__ = [
+    "ENDED",
+    "STALE_SECONDS",
+    "ArtifactKind",
+    "ArtifactRecord",
+    "AttemptRecord",
+    "ClaimResult",
+    "Database",
+    "DispatchRecord",
+    "DispatchState",
+    "Holdings",
+    "JobEvent",
+    "JobRecord",
+    "JobStatus",
+    "Owner",
+    "adopt",
+    "adoptable",
+    "artifact_at",
+    "artifact_by_digest",
+    "beat",
+    "begin_round",
+    "cancel_requested",
+    "change_state",
+    "claim",
+    "claimed_chunks",
+    "connect",
+    "counts",
+    "dispatch",
+    "end_dispatch",
+    "job",
+    "job_events",
+    "job_table",
+    "jobs",
+    "lineage_of",
+    "migrate",
+    "open_database",
+    "output_of",
+    "record_attempt",
+    "record_chunk_done",
+    "record_input",
+    "record_job",
+    "record_lineage",
+    "record_manifest",
+    "record_model_version",
+    "record_output_digest",
+    "record_plan",
+    "record_qc",
+    "record_shards",
+    "record_source",
+    "release_job",
+    "request_cancel",
+    "revision",
+    "take_job",
+    "this_process",
+    "unwanted_chunks",
+]

@@ -1,0 +1,92 @@
+"""What a deliverable was made from: the records that `samaflow lineage` shows. Plain facts; `sql` finds them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from edits import wire
+from edits.job import STRICT, EditJob, JobState
+from edits.media.records import StreamDigest
+
+
+@dataclass(frozen=True)
+class SourceLineage:
+    """The source, by the digest of its bytes."""
+
+    __pydantic_config__ = STRICT
+    sha256: str
+    uri: str
+    """Where it was when the job was planned."""
+    size: int
+    """Bytes."""
+    frames: int
+
+
+@dataclass(frozen=True)
+class ChunkLineage:
+    """One edited chunk file that stitch used, and how it was made."""
+
+    __pydantic_config__ = STRICT
+    chunk_key: str
+    sha256: str
+    """Of the edited chunk's file."""
+    start: int
+    end: int
+    padding: int
+    input_key: str
+    input_sha256: str
+    """Empty when the input was written before this database was there."""
+    seed: int
+    editor: str
+    editor_version: str
+    weights: str
+    weights_digest: str
+    device: str
+    dispatch_id: str
+    seconds: dict[str, float]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class WorkingForm:
+    """How the source was cut and scaled for the editor."""
+
+    __pydantic_config__ = STRICT
+    width: int
+    height: int
+    fit: str
+    shots: tuple[tuple[int, int], ...]
+    editor_version: str
+    numerics: str
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Everything behind one deliverable, as it was when the deliverable was recorded."""
+
+    __pydantic_config__ = STRICT
+    sha256: str
+    uri: str
+    size: int
+    """Bytes."""
+    recorded_at: str
+    """ISO 8601, UTC."""
+    streams: tuple[StreamDigest, ...]
+    copies: tuple[str, ...]
+    """Other places where a deliverable with the same bytes was recorded."""
+    job: EditJob
+    """The resolved row: instruction, seed, sampling, deliverable, detail."""
+    state: JobState
+    """The job's state now."""
+    plan: WorkingForm | None
+    source: SourceLineage
+    chunks: tuple[ChunkLineage, ...]
+    """In order of start."""
+    code_version: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for `--json`: the field names above are its stable keys."""
+        plain: dict[str, Any] = json.loads(wire.dump(self))
+        return plain

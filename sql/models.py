@@ -1,0 +1,260 @@
+"""The tables. Every change here needs a migration in `sql/migrations`; a test compares the two.
+
+Nothing but `sql` reads these classes: its functions hand out the frozen records.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from edits.job import JobState
+from sql.base import Base, BigId, Json, UtcDateTime, checked, utc_now
+from sql.records import ArtifactKind, DispatchState
+
+JOB_STATE = checked(JobState)
+_EMPTY = sa.text("''")
+_ZERO = sa.text("0")
+
+
+class Decision(StrEnum):
+    """What a reviewer said of a deliverable."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+def _recorded() -> Mapped[datetime]:
+    return mapped_column(UtcDateTime(), server_default=utc_now())
+
+
+def _word(length: int) -> Mapped[str]:
+    """A short text that may be empty and is never null."""
+    return mapped_column(sa.String(length), server_default=_EMPTY)
+
+
+def _text() -> Mapped[str]:
+    return mapped_column(sa.Text(), server_default=_EMPTY)
+
+
+class Manifest(Base):
+    __tablename__ = "manifest"
+    manifest_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(sa.Text())
+    sha256: Mapped[str] = mapped_column(sa.String(64))
+    rows: Mapped[int]
+    recorded_at: Mapped[datetime] = _recorded()
+
+
+class Source(Base):
+    __tablename__ = "source"
+    sha256: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    uri: Mapped[str] = mapped_column(sa.Text())
+    """Where it was seen last."""
+    size: Mapped[int] = mapped_column(sa.BigInteger())
+    frames: Mapped[int]
+    details: Mapped[dict[str, Any]] = mapped_column(Json)
+    recorded_at: Mapped[datetime] = _recorded()
+
+
+class Holder(Base):
+    """A flow run that holds jobs and dispatches: one row to refresh, however much it holds."""
+
+    __tablename__ = "owner"
+    owner_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    host: Mapped[str] = mapped_column(sa.Text())
+    pid: Mapped[int]
+    process_started: Mapped[float]
+    seen_at: Mapped[datetime] = _recorded()
+
+
+class Job(Base):
+    __tablename__ = "edit_job"
+    __table_args__ = (sa.Index(None, "manifest_id", "line"),)
+    job_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    manifest_id: Mapped[str] = mapped_column(sa.ForeignKey("manifest.manifest_id"))
+    """The newest manifest that lists it."""
+    line: Mapped[int]
+    source_sha256: Mapped[str] = mapped_column(sa.ForeignKey("source.sha256"), index=True)
+    project: Mapped[str] = _text()
+    priority: Mapped[int] = mapped_column(server_default=_ZERO)
+    editor: Mapped[str] = mapped_column(sa.String(64))
+    weights: Mapped[str] = mapped_column(sa.String(64))
+    output: Mapped[str] = mapped_column(sa.Text())
+    request: Mapped[dict[str, Any]] = mapped_column(Json)
+    """The `EditJob`."""
+    plan: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """What the `VideoPlan` says beside its job and its chunks."""
+    state: Mapped[JobState] = mapped_column(JOB_STATE, server_default=JobState.PLANNED.value, index=True)
+    failure_category: Mapped[str] = _word(32)
+    failure_message: Mapped[str] = _text()
+    owner_id: Mapped[str | None] = mapped_column(sa.ForeignKey("owner.owner_id"), index=True)
+    cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    created_at: Mapped[datetime] = _recorded()
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), server_default=utc_now(), index=True)
+
+
+class Event(Base):
+    """Append-only."""
+
+    __tablename__ = "job_event"
+    __table_args__ = (sa.Index(None, "job_id", "event_id"),)
+    event_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("edit_job.job_id"))
+    at: Mapped[datetime] = _recorded()
+    before: Mapped[JobState | None] = mapped_column(checked(JobState, "before"))
+    after: Mapped[JobState] = mapped_column(checked(JobState, "after"))
+    reason: Mapped[str] = mapped_column(sa.Text())
+    category: Mapped[str] = _word(32)
+
+
+class ModelVersion(Base):
+    """An editor's code and its weights, as they decided pixels."""
+
+    __tablename__ = "model_version"
+    __table_args__ = (sa.UniqueConstraint("digest", "weights", "editor", "editor_version"),)
+    model_version_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    editor: Mapped[str] = mapped_column(sa.String(64))
+    editor_version: Mapped[str] = mapped_column(sa.String(64))
+    weights: Mapped[str] = mapped_column(sa.String(64))
+    digest: Mapped[str] = _word(64)
+    """Empty for editors without a model."""
+    recorded_at: Mapped[datetime] = _recorded()
+
+
+class Dispatch(Base):
+    __tablename__ = "dispatch"
+    dispatch_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    editor: Mapped[str] = mapped_column(sa.String(64))
+    weights: Mapped[str] = mapped_column(sa.String(64))
+    weights_digest: Mapped[str] = _word(64)
+    shards: Mapped[int] = mapped_column(server_default=_ZERO)
+    digest: Mapped[str] = _word(64)
+    state: Mapped[DispatchState] = mapped_column(
+        checked(DispatchState), server_default=DispatchState.CLAIMED.value, index=True
+    )
+    rounds: Mapped[int] = mapped_column(server_default=_ZERO)
+    owner_id: Mapped[str] = mapped_column(sa.ForeignKey("owner.owner_id"), index=True)
+    created_at: Mapped[datetime] = _recorded()
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    reason: Mapped[str] = _text()
+
+
+class Chunk(Base):
+    """A chunk, edited or to be. `dispatch_id` is its claim while that dispatch has not ended: one, by construction."""
+
+    __tablename__ = "chunk"
+    chunk_key: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    input_key: Mapped[str] = mapped_column(sa.String(64), index=True)
+    source_sha256: Mapped[str] = mapped_column(sa.ForeignKey("source.sha256"), index=True)
+    start_frame: Mapped[int]
+    end_frame: Mapped[int]
+    padding: Mapped[int]
+    seed: Mapped[int] = mapped_column(sa.BigInteger())
+    model_version_id: Mapped[int] = mapped_column(sa.ForeignKey("model_version.model_version_id"), index=True)
+    dispatch_id: Mapped[str | None] = mapped_column(sa.ForeignKey("dispatch.dispatch_id"), index=True)
+    claimed_for: Mapped[str | None] = mapped_column(sa.ForeignKey("edit_job.job_id"), index=True)
+    """The job that its GPU-seconds belong to."""
+    output_sha256: Mapped[str] = _word(64)
+    done_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    marker: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """The `Marker` that was seen last."""
+    created_at: Mapped[datetime] = _recorded()
+
+
+class JobChunk(Base):
+    """Which chunks a job's present plan is made of."""
+
+    __tablename__ = "job_chunk"
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("edit_job.job_id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    chunk_key: Mapped[str] = mapped_column(sa.ForeignKey("chunk.chunk_key"), index=True)
+    shot: Mapped[int]
+    lead: Mapped[int]
+
+
+class Attempt(Base):
+    __tablename__ = "attempt"
+    __table_args__ = (sa.UniqueConstraint("dispatch_id", "shard_index", "attempt"),)
+    attempt_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    dispatch_id: Mapped[str] = mapped_column(sa.ForeignKey("dispatch.dispatch_id"))
+    round: Mapped[int]
+    shard_index: Mapped[int]
+    attempt: Mapped[int]
+    exit_code: Mapped[int | None]
+    category: Mapped[str] = _word(32)
+    message: Mapped[str] = _text()
+    gpu_seconds: Mapped[float] = mapped_column(server_default=_ZERO)
+    device: Mapped[str] = _text()
+    host: Mapped[str] = _text()
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime())
+    ended_at: Mapped[datetime] = mapped_column(UtcDateTime())
+
+
+class Artifact(Base):
+    """A file by content and place. The same bytes at two places are two rows, and equal bytes of two chunks as well."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (
+        sa.UniqueConstraint("uri", "sha256", "job_id"),
+        # A null job_id is unequal to every other: files that belong to no job need an index of their own.
+        sa.Index(
+            "uq_artifact_uri_sha256",
+            "uri",
+            "sha256",
+            unique=True,
+            sqlite_where=sa.text("job_id IS NULL"),
+            postgresql_where=sa.text("job_id IS NULL"),
+        ),
+    )
+    artifact_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    kind: Mapped[ArtifactKind] = mapped_column(checked(ArtifactKind, "kind"))
+    sha256: Mapped[str] = mapped_column(sa.String(64), index=True)
+    uri: Mapped[str] = mapped_column(sa.Text())
+    size: Mapped[int] = mapped_column(sa.BigInteger())
+    job_id: Mapped[str | None] = mapped_column(sa.ForeignKey("edit_job.job_id"), index=True)
+    key: Mapped[str] = mapped_column(sa.String(64), server_default=_EMPTY, index=True)
+    details: Mapped[dict[str, Any]] = mapped_column(Json)
+    recorded_at: Mapped[datetime] = _recorded()
+
+
+class ArtifactInput(Base):
+    """A lineage edge: `output_id` was made from `input_id`."""
+
+    __tablename__ = "artifact_input"
+    output_id: Mapped[int] = mapped_column(sa.ForeignKey("artifact.artifact_id"), primary_key=True)
+    input_id: Mapped[int] = mapped_column(sa.ForeignKey("artifact.artifact_id"), primary_key=True, index=True)
+    role: Mapped[ArtifactKind] = mapped_column(checked(ArtifactKind, "role"))
+
+
+class Approval(Base):
+    __tablename__ = "approval"
+    approval_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("edit_job.job_id"), index=True)
+    sha256: Mapped[str] = mapped_column(sa.String(64))
+    """The deliverable that was looked at."""
+    decision: Mapped[Decision] = mapped_column(checked(Decision, "decision"))
+    reviewer: Mapped[str] = mapped_column(sa.Text())
+    reason: Mapped[str] = _text()
+    recorded_at: Mapped[datetime] = _recorded()
+
+
+class QcResult(Base):
+    __tablename__ = "qc_result"
+    qc_result_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("edit_job.job_id"), index=True)
+    sha256: Mapped[str] = _word(64)
+    """The deliverable that was checked."""
+    name: Mapped[str] = mapped_column(sa.String(64))
+    passed: Mapped[bool]
+    expected: Mapped[str] = _text()
+    found: Mapped[str] = _text()
+    recorded_at: Mapped[datetime] = _recorded()
+
+
+METADATA = Base.metadata
+"""All of the above, for Alembic to compare with."""

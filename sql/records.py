@@ -1,0 +1,171 @@
+"""What the database's functions take and return, where the domain has no record of its own. Frozen, no SQLAlchemy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from edits.job import EditJob, JobState
+
+
+class DispatchState(StrEnum):
+    """Where a dispatch is in its life; the last three end it, and with it its claims."""
+
+    CLAIMED = "claimed"
+    """It holds its chunks; its shards are not known to be in the store yet."""
+    WRITTEN = "written"
+    """Its shards are in the store: whoever adopts it reads them there and never packs anew."""
+    DONE = "done"
+    FAILED = "failed"
+    """It ended with chunks missing."""
+    WITHDRAWN = "withdrawn"
+    """Nobody wanted its chunks any more."""
+
+
+ENDED = frozenset({DispatchState.DONE, DispatchState.FAILED, DispatchState.WITHDRAWN})
+"""States in which a dispatch claims nothing."""
+
+
+class ArtifactKind(StrEnum):
+    """What a recorded file is."""
+
+    SOURCE = "source"
+    INPUT = "input"
+    CHUNK = "chunk"
+    WEIGHTS = "weights"
+    DELIVERABLE = "deliverable"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A flow that works on jobs and dispatches. `sql.this_process()` makes one; one a flow run."""
+
+    owner_id: str
+    host: str
+    """Host name, boot and process namespace: two owners share it only if each can look up the other's pid."""
+    pid: int
+    process_started: float
+    """Unix seconds, as the operating system states it: tells a reused pid from the process itself."""
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What an owner still holds. What it held before and is not here, another flow has taken over."""
+
+    jobs: frozenset[str]
+    dispatches: frozenset[str]
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """An edit job as the database knows it."""
+
+    job: EditJob
+    state: JobState
+    failure_category: str
+    """Empty unless the state is failed or failed_qc."""
+    failure_message: str
+    owner: Owner | None
+    """Who holds the lease, dead or alive."""
+    cancel_requested: bool
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def job_id(self) -> str:
+        return self.job.job_id
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """One line of a job's history. Equal states: something happened that is not a change of state."""
+
+    job_id: str
+    at: datetime
+    before: JobState | None
+    """None for the first event."""
+    after: JobState
+    reason: str
+    category: str
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A line of `samaflow status`."""
+
+    record: JobRecord
+    chunks: int
+    """Chunks of the plan; 0 before there is one."""
+    chunks_done: int
+    last_event: JobEvent
+    """Of a job that failed it carries the failure's message."""
+
+
+@dataclass(frozen=True)
+class DispatchRecord:
+    """The decision to edit certain chunks, made once. `claim` takes one whose last six fields are the defaults."""
+
+    dispatch_id: str
+    editor: str
+    weights: str
+    weights_digest: str
+    shards: int = 0
+    """0 until the shards are written."""
+    digest: str = ""
+    """sha256 over the shards as written; empty until then."""
+    state: DispatchState = DispatchState.CLAIMED
+    rounds: int = 0
+    """Rounds begun so far."""
+    owner: Owner | None = None
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str = ""
+    """Why it ended."""
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """What a claim got."""
+
+    claimed: tuple[str, ...]
+    """Chunk keys, in the order asked for."""
+    held: dict[str, str]
+    """Chunk key to the unfinished dispatch that holds it."""
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One try of one worker at one shard, as it ended."""
+
+    dispatch_id: str
+    index: int
+    """The shard's index."""
+    attempt: int
+    """Number of the try at this shard, over all rounds."""
+    exit_code: int | None
+    """None: nobody saw it end."""
+    category: str
+    message: str
+    gpu_seconds: float
+    device: str
+    host: str
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True)
+class ArtifactRecord:
+    """One file, by what is in it and where it was put."""
+
+    kind: ArtifactKind
+    sha256: str
+    uri: str
+    """Absolute for sources and deliverables, relative to the store for inputs and chunks, `model:` for weights."""
+    size: int
+    """Bytes; 0 for weights."""
+    job_id: str
+    """The job that it was made for: deliverables only, else empty."""
+    key: str
+    """Input key or chunk key, else empty."""
+    recorded_at: datetime
