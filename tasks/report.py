@@ -57,8 +57,8 @@ class ReportPicture:
     shot: int
     frame: int
     """Source frame number."""
-    seconds: float
-    """Its time since the source's first frame."""
+    seconds: float | None
+    """Its time since the source's first frame, where it is known."""
     before: bytes
     after: bytes | None
     """None when there is no deliverable to take it from."""
@@ -138,6 +138,16 @@ class ReportJob:
 
 
 @dataclass(frozen=True)
+class ReportRow:
+    """A row that stopped before it became a job: its source could not be read, for example."""
+
+    line: int
+    source: str
+    """URI."""
+    problem: ReportProblem
+
+
+@dataclass(frozen=True)
 class Report:
     """One run over one manifest."""
 
@@ -155,6 +165,8 @@ class Report:
     """Wall time of the run."""
     jobs: tuple[ReportJob, ...]
     row_errors: tuple[RowError, ...] = ()
+    """Cells that are wrong; a row may have several."""
+    stopped_rows: tuple[ReportRow, ...] = ()
 
     @property
     def delivered(self) -> tuple[ReportJob, ...]:
@@ -162,7 +174,7 @@ class Report:
 
     @property
     def stopped(self) -> tuple[ReportJob, ...]:
-        """The jobs that have a problem to be solved."""
+        """The jobs that have a problem."""
         return tuple(job for job in self.jobs if job.problem is not None)
 
     def count(self, state: ChunkState) -> int:

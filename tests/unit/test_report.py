@@ -22,6 +22,7 @@ from tasks.report import (
     ReportJob,
     ReportPicture,
     ReportProblem,
+    ReportRow,
     ReportTiming,
     duration,
     frames_to_show,
@@ -184,6 +185,13 @@ def test_a_stopped_job_comes_first_with_what_to_do(transient: bool, advice: str)
     assert "0 of 1 job delivered, 1 stopped." in text
     assert text.index("the disk is full") < text.index("Jobs Instruction")
     assert advice in text
+
+
+def test_a_row_that_never_became_a_job_is_counted_and_explained():
+    row = ReportRow(4, "file:///clips/torn%20off.mp4", ReportProblem("source", "ends at frame 171", False))
+    text = Page(render(replace(report(JOB), stopped_rows=(row,)))).text
+    assert "1 of 2 jobs delivered, 1 stopped." in text
+    assert "Line 4, torn off.mp4 Source: ends at frame 171" in text
 
 
 def test_every_row_error_names_line_column_value_and_remedy():
