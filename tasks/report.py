@@ -122,6 +122,7 @@ class ReportJob:
     checks: tuple[Check, ...] = ()
     lineage: tuple[ReportFact, ...] = ()
     problem: ReportProblem | None = None
+    project: str = ""
     notes: str = ""
 
     @property

@@ -105,6 +105,7 @@ def test_instructions_names_and_errors_show_as_text_and_are_never_markup():
         source=f"file:///clips/{HOSTILE}",
         output=f"file:///out/{HOSTILE}",
         notes=HOSTILE,
+        project=HOSTILE,
         lineage=(ReportFact(HOSTILE, HOSTILE),),
         checks=(Check(HOSTILE, False, HOSTILE, HOSTILE),),
         problem=ReportProblem(HOSTILE, HOSTILE, False),
