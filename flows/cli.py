@@ -1,0 +1,266 @@
+"""The command line: `samaflow COMMAND`. Parses, calls one plain function, prints; owns the exit codes.
+
+0: all rows delivered, or the question answered. 1: some rows failed. 2: the call or the whole manifest is unusable.
+Prefect and the media libraries are imported by the commands that need them, so that `samaflow status` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edits import wire
+from edits.errors import SamaflowError
+from edits.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tasks.conclude import Summary
+
+app = typer.Typer(
+    help="Restyle and edit whole video libraries from plain instructions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+model_app = typer.Typer(help="Look at and check weights.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+
+FAILED = 1
+UNUSABLE = 2
+
+Manifest = Annotated[Path, typer.Argument(help="CSV manifest; docs/manifest.md describes its columns.")]
+Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Store = Annotated[str | None, typer.Option(help="URI of the store (file: or s3:).")]
+Allow = Annotated[list[str] | None, typer.Option(help="A folder that rows may name; repeatable.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace deliverables that are there already.")]
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def edit(
+    manifest: Manifest,
+    store: Store = None,
+    workers: Workers = None,
+    allow: Allow = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Edit every row of a manifest and publish the deliverables. After a crash the same command goes on."""
+
+    def flow() -> Summary:
+        from flows.edit_manifest import edit_manifest
+
+        return edit_manifest(str(manifest), store=store, workers=workers, allow=allow, overwrite=overwrite)
+
+    _run_flow(flow, as_json=as_json, store=store)
+
+
+@app.command()
+def retry(
+    job: Job,
+    chunks: Annotated[str, typer.Option(help="Numbers of chunks to edit again, e.g. 0,3.")] = "",
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed; makes it another job.")] = None,
+    store: Store = None,
+    workers: Workers = None,
+    allow: Allow = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run one recorded job again."""
+    try:
+        numbers = [int(number) for number in chunks.split(",") if number]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{chunks!r}: write chunk numbers with commas, e.g. 0,3", param_hint="--chunks"
+        ) from error
+
+    def flow() -> Summary:
+        from flows.edit_manifest import retry_job
+
+        return retry_job(job, numbers, seed, store=store, workers=workers, allow=allow, overwrite=overwrite)
+
+    _run_flow(flow, as_json=as_json, store=store)
+
+
+def _run_flow(flow: Callable[[], Summary], *, as_json: bool, store: str | None) -> None:
+    with problems():
+        prepare_prefect(settings_here(store=store))
+        from flows import display
+        from tasks.conclude import SomeJobsFailedError
+
+        with display.watching():
+            try:
+                summary = flow()
+            except SomeJobsFailedError as error:
+                summary = error.summary
+        _print_record(summary) if as_json else display.print_summary(summary)
+    if summary.failed:
+        raise typer.Exit(FAILED)
+
+
+# -- asking -----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def plan(
+    manifest: Manifest,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Trust file headers instead of decoding; cuts stay unknown.")
+    ] = False,
+    store: Store = None,
+    allow: Allow = None,
+    as_json: AsJson = False,
+) -> None:
+    """Validate a manifest and say what it will take: frames, chunks, time, bytes. Runs nothing."""
+    with problems():
+        from flows import display
+        from tasks.forecast import forecast
+        from tasks.intake import read_manifest_file, read_order
+        from tasks.run import open_run
+
+        path = manifest.absolute()
+        run = open_run([path.parent], allow, store=store)
+        order = read_order(run, read_manifest_file(path), path.name, path.parent)
+        result = forecast(run, order, quick=quick)
+        _print_record(result) if as_json else display.print_forecast(result)
+    if any(row.error for row in result.rows):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def status(
+    job: Annotated[str | None, typer.Argument(help="Job id, or the beginning of one; without it, all jobs.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Jobs at most, the newest.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show jobs and where they are; works while a run is going."""
+    with problems():
+        import sql
+        from flows import status as answer
+
+        db = sql.open_database(settings_here().database)
+        result = answer.jobs(db, limit) if job is None else answer.history(db, job)
+        _print_record(result) if as_json else answer.show(result)
+
+
+@app.command()
+def cancel(job: Job, as_json: AsJson = False) -> None:
+    """Ask for a job to be cancelled; its edited chunks are kept."""
+    with problems():
+        import sql
+
+        record = sql.request_cancel(sql.open_database(settings_here().database), job)
+        if as_json:
+            _print_json({"job_id": record.job_id, "state": record.state, "cancel_requested": record.cancel_requested})
+        elif record.cancel_requested:
+            typer.echo(f"job {record.job_id}: asked to cancel; the flow that works on it stops within seconds")
+        else:
+            typer.echo(f"job {record.job_id}: {record.state}")
+
+
+@app.command()
+def lineage(
+    what: Annotated[str, typer.Argument(metavar="FILE|JOB", help="A deliverable (or a copy of one) or a job id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a file was made from: source, weights, seed, code."""
+    with problems():
+        import sql
+        from flows import status as answer
+
+        db = sql.open_database(settings_here().database)
+        result = sql.lineage_of(db, answer.digest_or_job(what))
+        _print_json(result.as_dict()) if as_json else answer.show_lineage(result)
+
+
+@app.command()
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Remove leftovers of runs that died, migrate the database.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is missing or left over on this machine, and how to mend it."""
+    with problems():
+        from flows import doctor as examination
+
+        findings = examination.examine(settings_here(), fix=fix)
+        _print_json([finding.as_dict() for finding in findings]) if as_json else examination.show(findings)
+    if any(finding.level == "broken" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+@model_app.command()
+def parity(
+    recording: Annotated[Path, typer.Argument(help="Folder of a recording of the official pipeline.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare this implementation with a recording of the official one: tensor name to relative error."""
+    with problems():
+        from flows import status as answer
+        from sama_model.parity import compare
+
+        errors = compare(recording)
+        _print_json(errors) if as_json else answer.show_parity(errors)
+
+
+# -- shared -----------------------------------------------------------------------------------------------------------
+
+
+def settings_here(**overrides: object) -> Settings:
+    """The settings of the current folder, with what the call gave."""
+    return load_settings(
+        Path.cwd(), os.environ, {name: value for name, value in overrides.items() if value is not None}
+    )
+
+
+def prepare_prefect(settings: Settings) -> None:
+    """Environment for an embedded Prefect server, unless a running one is named. To be called before Prefect loads."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if "PREFECT_API_URL" in os.environ:
+        return
+    os.environ.setdefault("PREFECT_HOME", str(settings.state_folder / "prefect"))
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE", "100")
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+
+
+@contextmanager
+def problems() -> Iterator[None]:
+    """Errors on purpose become one sentence on standard error and exit code 2; Ctrl-C becomes 130."""
+    try:
+        yield
+    except SamaflowError as error:
+        typer.echo(f"samaflow: {error}", err=True)
+        raise typer.Exit(UNUSABLE) from error
+    except KeyboardInterrupt as error:
+        typer.echo("samaflow: cancelled; what is edited is kept, the same command goes on from there", err=True)
+        raise typer.Exit(130) from error
+
+
+def _print_record(record: object) -> None:
+    sys.stdout.write(wire.dump(record, indent=2).decode() + "\n")
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

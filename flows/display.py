@@ -1,0 +1,165 @@
+"""What a person sees of a running flow: bars on a terminal, one line a change elsewhere; and tables of results."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from edits.job import JobState
+from tasks.conclude import RowResult, Summary
+from tasks.forecast import Forecast
+from tasks.progress import JobProgress, Snapshot
+from tasks.run import LISTENERS, Run
+
+REFRESH_SECONDS = 0.5
+BARS = 12
+"""Jobs that are shown at once on a terminal; the others wait or are done."""
+
+out = Console()
+"""Results: standard output."""
+err = Console(stderr=True)
+"""Progress and problems: standard error, so that `--json` stays clean."""
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Show the progress of the run that opens inside the block."""
+    over = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def begin(run: Run) -> None:
+        show = _bars if err.is_terminal else _lines
+        thread = threading.Thread(target=show, args=(run, over), name="display", daemon=True)
+        threads.append(thread)
+        thread.start()
+
+    LISTENERS.add(begin)
+    try:
+        yield
+    finally:
+        LISTENERS.remove(begin)
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _bars(run: Run, over: threading.Event) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        whole = progress.add_task("all rows", total=1.0, what="")
+        bars: dict[int, TaskID] = {}
+        while not over.wait(REFRESH_SECONDS):
+            snapshot = run.board.snapshot()
+            progress.update(whole, completed=snapshot.fraction, what=time_left(snapshot))
+            _show_jobs(progress, bars, snapshot.jobs)
+
+
+def _show_jobs(progress: Progress, bars: dict[int, TaskID], jobs: Iterable[JobProgress]) -> None:
+    active = [job for job in jobs if not job.ended and job.stage != "waiting"][:BARS]
+    for line in set(bars) - {job.line for job in active}:
+        progress.remove_task(bars.pop(line))
+    for job in active:
+        if job.line not in bars:
+            bars[job.line] = progress.add_task(escape(f"  line {job.line}  {job.name}"), total=1.0, what="")
+        count = f" {job.done}/{job.total}" if job.total else ""
+        progress.update(bars[job.line], completed=job.fraction, what=f"{job.stage}{count}")
+
+
+def _lines(run: Run, over: threading.Event) -> None:
+    seen: dict[int, tuple[str, bool]] = {}
+    last = False
+    while not last:
+        last = over.wait(REFRESH_SECONDS)
+        snapshot = run.board.snapshot()
+        for job in snapshot.jobs:
+            if seen.get(job.line) != (job.stage, job.ended):
+                seen[job.line] = (job.stage, job.ended)
+                what = f"{job.state}: {job.message}" if job.ended else job.stage
+                sys.stderr.write(f"[{snapshot.elapsed:7.1f} s] line {job.line}  {job.name}  {what}\n")
+                sys.stderr.flush()
+
+
+def time_left(snapshot: Snapshot) -> str:
+    left = snapshot.seconds_left
+    return f"{snapshot.fraction:.0%}" if left is None else f"{snapshot.fraction:.0%}, about {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: int) -> str:
+    """Bytes as people say them, in decimal units."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+STYLES = {JobState.DELIVERED: "green", JobState.CANCELLED: "yellow", JobState.FAILED: "red", JobState.FAILED_QC: "red"}
+
+
+def print_summary(summary: Summary) -> None:
+    """The rows of a run, then where the report lies."""
+    table = Table("line", "state", "frames", "chunks", "edited now", "deliverable or reason", box=None, pad_edge=False)
+    for row in summary.rows:
+        table.add_row(
+            str(row.line),
+            f"[{STYLES.get(JobState(row.state), 'default')}]{row.state}[/]",
+            str(row.frames),
+            str(row.chunks),
+            str(row.chunks_edited),
+            escape(_result_text(row)),
+        )
+    out.print(table)
+    rows = len(summary.rows)
+    took = duration(summary.seconds)
+    out.print(f"{rows - summary.failed} of {rows} delivered, {summary.chunks_edited} chunks edited, {took}")
+    out.print(f"report: {escape(summary.report)}", soft_wrap=True)
+
+
+def _result_text(row: RowResult) -> str:
+    if row.state != JobState.DELIVERED:
+        return row.message
+    return row.output.removeprefix("file://") + (" (delivered already)" if row.message == "delivered already" else "")
+
+
+def print_forecast(forecast: Forecast) -> None:
+    """The rows of a plan and their sum."""
+    table = Table(
+        "line", "frames", "shots", "chunks", "to edit", "editing", "store", "source or reason", box=None, pad_edge=False
+    )
+    for row in forecast.rows:
+        if row.estimate is None:
+            table.add_row(str(row.line), "-", "-", "-", "-", "-", "-", f"[red]{escape(row.error)}[/]")
+            continue
+        cells = (row.estimate.frames, row.shots, row.estimate.chunks, row.chunks_missing)
+        cost = (duration(row.estimate.seconds), size(row.estimate.store_bytes))
+        table.add_row(str(row.line), *map(str, cells), *cost, escape(row.source.removeprefix("file://")))
+    out.print(table)
+    whole = forecast.whole
+    out.print(
+        f"{whole.frames} frames in {whole.chunks} chunks; about {duration(forecast.seconds_to_go)} of editing left "
+        f"on one device, {size(whole.scratch_bytes)} scratch, {size(whole.store_bytes)} in the store"
+    )
+    if forecast.cost:
+        out.print(f"about {forecast.cost:.2f} {forecast.currency}")
+    if not forecast.exact:
+        out.print(
+            "from headers only: frame counts may be wrong and cuts are unknown; leave --quick out for the exact plan"
+        )

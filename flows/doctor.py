@@ -1,0 +1,127 @@
+"""Examines this machine: what is missing, what dead runs left over, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.markup import escape
+
+import sql
+from edits.errors import DatabaseError, SamaflowError
+from edits.settings import Settings, redacted
+from edits.storage import Store
+
+LOW_SPACE = 5 * 10**9
+"""Bytes of free disk below which the doctor warns."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `level` is `fine`, `warning` or `broken`."""
+
+    subject: str
+    level: str
+    detail: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def examine(settings: Settings, *, fix: bool) -> list[Finding]:
+    """Look at everything; with `fix`, mend what can be mended."""
+    return [
+        *_model_packages(),
+        _encoder(),
+        _space(settings),
+        _store(settings),
+        _database(settings, fix=fix),
+        *_leftovers(settings, fix=fix),
+    ]
+
+
+def _model_packages() -> Iterator[Finding]:
+    absent = [name for name in ("torch", "diffusers", "transformers") if importlib.util.find_spec(name) is None]
+    if absent:
+        remedy = "pip install -c constraints.txt 'samaflow[model]' where workers run; the flow side needs none of it"
+        yield Finding("model packages", "warning", f"not installed: {', '.join(absent)}", remedy)
+    else:
+        yield Finding("model packages", "fine", "torch, diffusers and transformers are installed")
+
+
+def _encoder() -> Finding:
+    import av.codec
+
+    absent = [name for name in ("libx264", "ffv1", "prores_ks") if name not in av.codec.codecs_available]
+    if absent:
+        return Finding("encoders", "broken", f"PyAV lacks {', '.join(absent)}", "install PyAV's wheel from PyPI")
+    return Finding("encoders", "fine", "libx264, ffv1 and prores_ks")
+
+
+def _space(settings: Settings) -> Finding:
+    settings.state_folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.state_folder).free
+    detail = f"{free / 1e9:.1f} GB free for {settings.state_folder}"
+    if free < LOW_SPACE:
+        return Finding("disk", "warning", detail, "free space, or set [paths] state to another disk")
+    return Finding("disk", "fine", detail)
+
+
+def _store(settings: Settings) -> Finding:
+    try:
+        store = Store(settings.store, endpoint_url=settings.endpoint_url)
+        store.put_bytes("doctor/probe", b"probe")
+        store.delete("doctor/probe")
+    except SamaflowError as error:
+        return Finding(
+            "store", "broken", f"{settings.store}: {error}", "set [store] uri, or its rights and credentials"
+        )
+    return Finding("store", "fine", settings.store)
+
+
+def _database(settings: Settings, *, fix: bool) -> Finding:
+    shown = redacted(settings.database)
+    try:
+        if fix:
+            sql.migrate(sql.connect(settings.database))
+        sql.open_database(settings.database).close()
+    except DatabaseError as error:
+        return Finding("database", "broken", f"{shown}: {error}", "samaflow doctor --fix brings it to this version")
+    except SamaflowError as error:
+        return Finding("database", "broken", f"{shown}: {error}", "wait, or end the process that holds it")
+    return Finding("database", "fine", shown)
+
+
+def _leftovers(settings: Settings, *, fix: bool) -> Iterator[Finding]:
+    """Scratch folders are named after the process that made them."""
+    folder = settings.state_folder / "scratch"
+    dead = [path for path in folder.glob("*-*") if not _alive(path)]
+    for path in dead if fix else []:
+        shutil.rmtree(path, ignore_errors=True)
+    if dead and not fix:
+        yield Finding(
+            "scratch", "warning", f"{len(dead)} folders of runs that died in {folder}", "samaflow doctor --fix"
+        )
+    else:
+        yield Finding("scratch", "fine", f"removed {len(dead)}" if dead else "nothing left over")
+
+
+def _alive(path: Path) -> bool:
+    pid = path.name.partition("-")[0]
+    return pid.isdigit() and psutil.pid_exists(int(pid))
+
+
+def show(findings: list[Finding]) -> None:
+    """Print the findings, what to do below each that needs something."""
+    out = Console()
+    marks = {"fine": "[green]ok[/]", "warning": "[yellow]!![/]", "broken": "[red]xx[/]"}
+    for finding in findings:
+        out.print(f"{marks[finding.level]}  {finding.subject}: {escape(finding.detail)}", soft_wrap=True)
+        if finding.remedy:
+            out.print(f"      {escape(finding.remedy)}", soft_wrap=True)

@@ -1,0 +1,185 @@
+"""Answers from the database as tables: which jobs there are, what happened to one, what a file was made from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import sql
+from edits.errors import PermanentError
+from edits.job import EditJob, JobState
+from edits.lineage import Lineage
+from tasks.publish import sha256_of
+
+out = Console()
+
+STYLES = {JobState.DELIVERED: "green", JobState.CANCELLED: "yellow", JobState.FAILED: "red", JobState.FAILED_QC: "red"}
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """One job in `samaflow status`. Part of the `--json` output: fields are added, never renamed."""
+
+    job_id: str
+    state: JobState
+    editor: str
+    source: str
+    frames: int
+    chunks: int
+    chunks_done: int
+    updated_at: datetime
+    message: str
+    output: str
+
+
+@dataclass(frozen=True)
+class JobList:
+    """The newest jobs, and how many there are in each state."""
+
+    counts: dict[str, int]
+    jobs: tuple[JobLine, ...]
+
+
+@dataclass(frozen=True)
+class EventLine:
+    """One entry of a job's history."""
+
+    at: datetime
+    state: JobState
+    reason: str
+    category: str
+
+
+@dataclass(frozen=True)
+class JobHistory:
+    """One job with everything that happened to it."""
+
+    job: EditJob
+    state: JobState
+    events: tuple[EventLine, ...]
+
+
+def jobs(db: sql.Database, limit: int) -> JobList:
+    """The newest `limit` jobs."""
+    lines = []
+    for status in sql.job_table(db, limit=limit):
+        job = status.record.job
+        lines.append(
+            JobLine(
+                job_id=job.job_id,
+                state=status.record.state,
+                editor=job.editor,
+                source=job.source,
+                frames=job.end - job.start,
+                chunks=status.chunks,
+                chunks_done=status.chunks_done,
+                updated_at=status.record.updated_at,
+                message=status.last_event.reason,
+                output=job.output,
+            )
+        )
+    return JobList({str(state): count for state, count in sql.counts(db).items() if count}, tuple(lines))
+
+
+def history(db: sql.Database, job_id: str) -> JobHistory:
+    """One job, by its id or the beginning of it.
+
+    Raises:
+        PermanentError: no such job, or several.
+    """
+    record = sql.job(db, job_id)
+    events = tuple(EventLine(e.at, e.after, e.reason, e.category) for e in sql.job_events(db, record.job_id))
+    return JobHistory(record.job, record.state, events)
+
+
+def digest_or_job(what: str) -> str:
+    """The sha256 of the file, or the job id as given.
+
+    Raises:
+        PermanentError: neither a file nor the form of a job id.
+    """
+    path = Path(what)
+    if path.is_file():
+        return sha256_of(path)
+    if re.fullmatch(r"[0-9a-f]{4,64}", what):
+        return what
+    raise PermanentError(f"{what}: no such file, and not a job id. `samaflow status` lists jobs.")
+
+
+# -- for people -------------------------------------------------------------------------------------------------------
+
+
+def styled(state: JobState) -> str:
+    return f"[{STYLES.get(state, 'default')}]{state}[/]"
+
+
+def show(answer: JobList | JobHistory) -> None:
+    """Print the answer as a table."""
+    if isinstance(answer, JobHistory):
+        _show_history(answer)
+        return
+    table = Table("job", "state", "editor", "source", "frames", "chunks", "last event", box=None, pad_edge=False)
+    for line in answer.jobs:
+        chunks = f"{line.chunks_done}/{line.chunks}" if line.chunks else "-"
+        name = escape(line.source.rsplit("/", 1)[-1])
+        table.add_row(
+            line.job_id, styled(line.state), line.editor, name, str(line.frames), chunks, escape(line.message)
+        )
+    out.print(table)
+    out.print(", ".join(f"{count} {state}" for state, count in answer.counts.items()) or "no jobs yet")
+
+
+def _show_history(answer: JobHistory) -> None:
+    job = answer.job
+    out.print(f"job {job.job_id}  {styled(answer.state)}  {job.editor} {escape(job.instruction)!r}")
+    out.print(escape(f"{job.source} frames {job.start}-{job.end - 1} -> {job.output}"), soft_wrap=True)
+    table = Table("time (UTC)", "state", "reason", box=None, pad_edge=False)
+    for event in answer.events:
+        table.add_row(f"{event.at:%Y-%m-%d %H:%M:%S}", styled(event.state), escape(event.reason))
+    out.print(table)
+
+
+def show_lineage(lineage: Lineage) -> None:
+    """Print what a deliverable was made from, one fact a line, then its chunks."""
+    for name, value in _facts(lineage):
+        out.print(f"{name:>16}  {escape(value)}", soft_wrap=True, highlight=False)
+    table = Table("frames", "chunk", "sha256", "seed", "device", box=None, pad_edge=False)
+    for chunk in lineage.chunks:
+        cells = (f"{chunk.start}-{chunk.end - 1}", chunk.chunk_key, chunk.sha256[:16], str(chunk.seed), chunk.device)
+        table.add_row(*cells)
+    out.print(table)
+
+
+def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
+    job = lineage.job
+    yield "deliverable", f"{lineage.uri} ({lineage.state})"
+    yield "sha256", lineage.sha256
+    yield "recorded", lineage.recorded_at
+    yield "job", f"{job.job_id}, line {job.line} of manifest {job.manifest_id}"
+    yield "source", lineage.source.uri
+    yield "source sha256", lineage.source.sha256
+    yield "frames", f"{job.start}-{job.end - 1} of {lineage.source.frames}"
+    yield "instruction", job.instruction
+    yield "editor", f"{job.editor} {lineage.plan.editor_version}" if lineage.plan else job.editor
+    yield "weights", f"{job.weights} {job.weights_digest}".strip()
+    if job.sampling is not None:
+        sampling = job.sampling
+        yield (
+            "sampling",
+            f"{sampling.steps} steps, guidance {sampling.guidance:g}, shift {sampling.shift:g}, seed {job.seed}",
+        )
+    yield "form", f"{job.deliverable}, detail {job.detail}"
+    yield "code", lineage.code_version
+
+
+def show_parity(errors: dict[str, float]) -> None:
+    """Print the relative error of each tensor."""
+    for name, error in errors.items():
+        out.print(f"{name:<28} {error:.3g}", highlight=False)

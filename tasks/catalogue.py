@@ -1,0 +1,35 @@
+"""What rows may ask for, read off the model's cards. No torch: cards are plain data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from edits.catalogue import Card, Catalogue, EditorEntry
+from edits.errors import InstructionError
+from edits.settings import Settings
+from sama_model.cards import CARDS
+from sama_model.editors import InstructionError as ModelInstructionError
+from sama_model.editors import check_instruction
+
+
+def build_catalogue(settings: Settings) -> Catalogue:
+    """Every editor with its weights; the first card of an editor is its default unless the settings name another."""
+    weights: dict[str, dict[str, Card]] = defaultdict(dict)
+    for (editor, name), card in CARDS.items():
+        weights[editor][name] = card
+    return {
+        editor: EditorEntry(
+            name=editor,
+            weights=cards,
+            default_weights=settings.default_weights.get(editor, next(iter(cards))),
+            check_instruction=lambda instruction, editor=editor: _check(editor, instruction),
+        )
+        for editor, cards in weights.items()
+    }
+
+
+def _check(editor: str, instruction: str) -> None:
+    try:
+        check_instruction(editor, instruction)
+    except ModelInstructionError as error:
+        raise InstructionError(str(error)) from error

@@ -1,0 +1,118 @@
+"""One video from edited chunks to a published deliverable: stitch, verify, publish, lineage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+import sql
+from edits import storage
+from edits.errors import StateError, VerificationError
+from edits.job import Chunk, JobState, Marker, VideoPlan
+from edits.media import child
+from edits.media.records import FrameIndex, StitchChunk, StitchRequest, Verification
+from tasks import publish, record
+from tasks.intake import index_of, source_file
+from tasks.run import Run
+from tasks.split import Prepared
+
+PART_NAME = "deliverable"
+
+
+def deliver(run: Run, prepared: Prepared) -> Verification:
+    """Stitch the job's chunks, check the result by decoding it, publish it.
+
+    Raises:
+        StateError: a planned chunk has no marker; a gap is never stitched over.
+        VerificationError: the file is not what was planned; it is kept aside, and the message says where.
+        OutputError, StoreError: it could not be published.
+    """
+    job, plan = prepared.job, prepared.plan
+    with record.outcome(run, job.line) as outcome, run.scratch(f"deliver-{job.job_id}") as folder:
+        outcome.job = job
+        sql.change_state(run.db, job.job_id, JobState.STITCHING, f"all {len(plan.chunks)} chunks are edited")
+        markers = markers_of(run, plan)
+        index = index_of(run, job.source, job.line)
+        request = stitch_request(run, plan, index, markers, folder)
+        child.run("stitch", request, run.settings.limits, run.board.reporter(job.line, "stitch"))
+        sql.change_state(run.db, job.job_id, JobState.CHECKING, "stitched")
+        verification = child.run("verify", request, run.settings.limits, run.board.reporter(job.line, "verify"))
+        check(run, plan, request, verification)
+        finished = Path(request.output)
+        publish.publish(run, job, finished, verification)
+        record.end_job(run, job, JobState.DELIVERED, f"published as {job.output}")
+        return verification
+
+
+def markers_of(run: Run, plan: VideoPlan) -> dict[str, Marker]:
+    """The marker of every planned chunk, by chunk key."""
+    markers = {chunk.chunk_key: storage.valid_marker(run.store, chunk.chunk_key) for chunk in plan.chunks}
+    absent = [chunk for chunk in plan.chunks if markers[chunk.chunk_key] is None]
+    if absent:
+        frames = ", ".join(f"{chunk.start}-{chunk.end - 1}" for chunk in absent[:5])
+        raise StateError(
+            f"job {plan.job.job_id}: {len(absent)} of {len(plan.chunks)} chunks are not edited (frames {frames}). "
+            "Run the manifest again: only these are made."
+        )
+    return {key: marker for key, marker in markers.items() if marker is not None}
+
+
+def stitch_request(
+    run: Run, plan: VideoPlan, index: FrameIndex, markers: dict[str, Marker], folder: Path
+) -> StitchRequest:
+    """What the media engine is told, with every file it needs on this machine."""
+    job = plan.job
+    return StitchRequest(
+        source=str(source_file(run, job.source)),
+        index=index,
+        start=job.start,
+        end=job.end,
+        chunks=tuple(_stitch_chunk(run, chunk, markers[chunk.chunk_key], folder) for chunk in plan.chunks),
+        detail=job.detail,
+        deliverable=job.deliverable,
+        output=str(folder / f"{PART_NAME}{Path(job.output).suffix}"),
+    )
+
+
+def _stitch_chunk(run: Run, chunk: Chunk, marker: Marker, folder: Path) -> StitchChunk:
+    return StitchChunk(
+        start=chunk.start,
+        end=chunk.end,
+        padding=chunk.padding,
+        lead=chunk.lead,
+        shot=chunk.shot,
+        input=str(_here(run, storage.input_path(chunk.input_key), folder / f"in-{chunk.input_key}.mkv")),
+        output=str(_here(run, storage.output_path(chunk.chunk_key, marker.sha256), folder / marker.output)),
+    )
+
+
+def _here(run: Run, path: str, copy: Path) -> Path:
+    """The object as a local file: itself in a folder store, else fetched once."""
+    local = run.store.local(path)
+    if local is not None:
+        return local
+    if not copy.exists():
+        run.store.fetch(path, copy)
+    return copy
+
+
+def check(run: Run, plan: VideoPlan, request: StitchRequest, verification: Verification) -> None:
+    """Record the checks; if one failed, keep the file aside and say which."""
+    sql.record_qc(run.db, plan.job.job_id, verification.checks)
+    run.checks[plan.job.job_id] = verification.checks
+    failed = [check for check in verification.checks if not check.passed]
+    if not failed:
+        return
+    aside = run.settings.state_folder / "failed" / f"{plan.job.job_id}{Path(request.output).suffix}"
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    Path(request.output).replace(aside)
+    what = "; ".join(f"{check.name}: expected {check.expected}, found {check.found}" for check in failed)
+    raise VerificationError(f"{plan.job.output}: not published, the stitched file is kept at {aside}. {what}")
+
+
+@task(name="deliver-video", cache_policy=NO_CACHE)
+def deliver_video(run: Run, prepared: Prepared) -> Verification:
+    """`deliver` as a task run."""
+    return deliver(run, prepared)

@@ -1,0 +1,441 @@
+"""Chunks to workers: claims, shards, rounds, and the loop that watches them until every job is ready or failed.
+
+A wave is one dispatch in work. Its shards are written to the store before a worker starts and are never packed again:
+whoever takes a dead flow's dispatch over reads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+import sql
+from edits import storage, wire
+from edits.errors import RecordError
+from edits.job import (
+    PROTOCOL,
+    Chunk,
+    ChunkFailure,
+    EditJob,
+    JobState,
+    Shard,
+    ShardChunk,
+    WorkerStatus,
+)
+from sql import AttemptRecord, DispatchRecord, DispatchState
+from tasks import record
+from tasks.exits import outcome_of
+from tasks.local import LocalExecutor
+from tasks.run import Run
+from tasks.split import Prepared
+
+MAX_ROUNDS = 3
+"""Rounds of a dispatch that may fail before its missing chunks do."""
+MAX_KILLED = 10
+"""Rounds that may end because workers were killed: not the chunks' fault, but not for ever."""
+POLL_SECONDS = 0.2
+LOOK_SECONDS = 2.0
+"""Pause between looks at what others do: claims of other flows, cancellations."""
+SPLITS_AHEAD = 2
+"""Rows that are indexed and split at once."""
+BACKLOG_PER_WORKER = 64
+"""Split chunks a worker that may wait; more would only fill the store."""
+
+Row = TypeVar("Row")
+
+
+class Future(Protocol):
+    """What is used of a Prefect future."""
+
+    def add_done_callback(self, fn: Any) -> None: ...
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any: ...
+
+
+# -- packing ----------------------------------------------------------------------------------------------------------
+
+
+def pack(chunks: Sequence[ShardChunk], shards: int) -> list[tuple[tuple[ShardChunk, ...], ...]]:
+    """Deal `chunks` into at most `shards` runs of nearly equal length, in order: one video's chunks stay together.
+
+    Each chunk is a group of its own.
+    """
+    count = min(shards, len(chunks))
+    bounds = [len(chunks) * k // count for k in range(count + 1)]
+    return [tuple((chunk,) for chunk in chunks[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+def shard_chunk(prepared: Prepared, chunk: Chunk, temporal_factor: int) -> ShardChunk:
+    """What the worker is told of one chunk."""
+    job, plan = prepared.job, prepared.plan
+    return ShardChunk(
+        chunk_key=chunk.chunk_key,
+        input_key=chunk.input_key,
+        input_sha256=prepared.inputs[chunk.input_key].sha256,
+        frames=chunk.frames,
+        width=plan.width,
+        height=plan.height,
+        instruction=job.instruction,
+        seed=job.seed,
+        sampling=job.sampling,
+        first_latent=(chunk.start - chunk.noise_origin) // temporal_factor,
+    )
+
+
+# -- one dispatch in work ---------------------------------------------------------------------------------------------
+
+
+class Wave:
+    """One dispatch: its shards, its current round, and what is known of its chunks."""
+
+    def __init__(self, run: Run, dispatch: DispatchRecord, shards: Sequence[Shard]) -> None:
+        self.dispatch_id = dispatch.dispatch_id
+        self.missing = {chunk.chunk_key for shard in shards for chunk in shard.chunks}
+        self.done: set[str] = set()
+        self.failures: dict[str, ChunkFailure] = {}
+        self.ended = False
+        self._run = run
+        self._shards = shards
+        self._executor: LocalExecutor | None = None
+        self._attempt = 0
+        self._began: dict[int, datetime] = {}
+        self._counted = 0
+        self._killed = 0
+
+    @property
+    def running(self) -> int:
+        """Workers that this wave occupies."""
+        return 0 if self._executor is None else sum(code is None for code in self._executor.poll().values())
+
+    def start_round(self) -> None:
+        """Start a worker for every shard that has chunks missing."""
+        self._settle_markers(self.missing)
+        indexes = [s.index for s in self._shards if any(c.chunk_key in self.missing for c in s.chunks)]
+        if not indexes:
+            self._end(DispatchState.DONE, "every chunk is marked")
+            return
+        self._attempt = sql.begin_round(self._run.db, self.dispatch_id, self._run.owner) - 1
+        self._began = dict.fromkeys(indexes, datetime.now(UTC))
+        settings = self._run.settings
+        self._executor = LocalExecutor(
+            settings.store, len(indexes), settings.state_folder / "logs", settings.endpoint_url
+        )
+        self._executor.start(self.dispatch_id, indexes, self._attempt)
+
+    def poll(self) -> None:
+        """Read the statuses; when all workers of the round have ended, settle it."""
+        if self.ended or self._executor is None:
+            return
+        codes = self._executor.poll()
+        statuses = storage.read_statuses(self._run.store, self.dispatch_id, codes, self._attempt)
+        for status in statuses.values():
+            self._settle_markers(self.missing.intersection(status.done))
+        if all(code is not None for code in codes.values()):
+            self._settle_round({i: code for i, code in codes.items() if code is not None}, statuses)
+
+    def withdraw(self, chunk_keys: Iterable[str]) -> None:
+        """Tell the workers that nobody wants these any more."""
+        unwanted = self.missing.intersection(chunk_keys)
+        if unwanted:
+            storage.withdraw(self._run.store, self.dispatch_id, unwanted)
+            self.missing -= unwanted
+
+    def stop(self, reason: str) -> None:
+        """End the workers and the claims now."""
+        if self._executor is not None:
+            self._executor.stop()
+        if not self.ended:
+            self._end(DispatchState.WITHDRAWN, reason)
+
+    def _settle_markers(self, chunk_keys: Iterable[str]) -> None:
+        for key in list(chunk_keys):
+            marker = storage.valid_marker(self._run.store, key)
+            if marker is not None:
+                sql.record_chunk_done(self._run.db, marker)
+                self._run.edited[key] = marker
+                self.missing.discard(key)
+                self.done.add(key)
+
+    def _settle_round(self, codes: dict[int, int], statuses: dict[int, WorkerStatus]) -> None:
+        """All workers have ended: record the attempts, then finish, fail or go round again."""
+        assert self._executor is not None
+        self._executor.stop()
+        self._executor = None
+        outcomes = {index: outcome_of(code) for index, code in codes.items()}
+        self._record_attempts(codes, statuses)
+        self._settle_markers(self.missing)
+        for shard in self._shards:
+            if shard.index in codes:
+                self._settle_failures(shard, codes[shard.index], statuses.get(shard.index))
+        if any(outcome.counts for outcome in outcomes.values()):
+            self._counted += 1
+        else:
+            self._killed += 1
+        if not self.missing:
+            state = DispatchState.FAILED if self.failures else DispatchState.DONE
+            self._end(state, f"{len(self.failures)} chunks failed" if self.failures else "every chunk is marked")
+        elif self._counted >= MAX_ROUNDS or self._killed >= MAX_KILLED:
+            self._give_up(codes, statuses)
+        else:
+            self.start_round()
+
+    def _settle_failures(self, shard: Shard, code: int, status: WorkerStatus | None) -> None:
+        """Chunks that failed for good leave `missing`; what may work next time stays."""
+        known = {failure.chunk_key: failure for failure in (status.failed if status else ())}
+        for key in self.missing.intersection(chunk.chunk_key for chunk in shard.chunks):
+            failure = known.get(key)
+            if failure is None and not outcome_of(code).retry:
+                failure = ChunkFailure(key, outcome_of(code).category, outcome_of(code).summary, transient=False)
+            if failure is not None and not failure.transient:
+                self.failures[key] = failure
+                self.missing.discard(key)
+
+    def _give_up(self, codes: dict[int, int], statuses: dict[int, WorkerStatus]) -> None:
+        known = {f.chunk_key: f for status in statuses.values() for f in status.failed}
+        ends = ", ".join(sorted({outcome_of(code).summary for code in codes.values() if code != 0}))
+        for key in self.missing:
+            self.failures[key] = known.get(key) or ChunkFailure(key, "worker", f"workers ended: {ends}", transient=True)
+        self.missing = set()
+        self._end(DispatchState.FAILED, f"given up after {self._counted + self._killed} rounds: {ends}")
+
+    def _record_attempts(self, codes: dict[int, int], statuses: dict[int, WorkerStatus]) -> None:
+        for index, code in codes.items():
+            status = statuses.get(index)
+            outcome = outcome_of(code)
+            attempt = AttemptRecord(
+                dispatch_id=self.dispatch_id,
+                index=index,
+                attempt=self._attempt,
+                exit_code=code,
+                category=outcome.category,
+                message=outcome.summary,
+                gpu_seconds=status.gpu_seconds if status else 0.0,
+                device=status.device if status else "",
+                host=socket.gethostname(),
+                started_at=self._began[index],
+                ended_at=datetime.now(UTC),
+            )
+            sql.record_attempt(self._run.db, attempt)
+
+    def _end(self, state: DispatchState, reason: str) -> None:
+        sql.end_dispatch(self._run.db, self.dispatch_id, state, reason)
+        self.ended = True
+
+
+# -- all jobs of a run ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class OpenJob:
+    """A job with chunks to wait for."""
+
+    prepared: Prepared
+    waiting: set[str]
+    """Chunk keys without a marker so far."""
+
+    @property
+    def job(self) -> EditJob:
+        return self.prepared.job
+
+
+class Every:
+    """True once every so many seconds, when asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
+
+
+class Dispatcher:
+    """Edits what is missing of every job, in waves, while later rows are still being split."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._open: dict[str, OpenJob] = {}
+        self._waves: list[Wave] = []
+        self._arrived: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._splitting = 0
+        self._others = Every(LOOK_SECONDS)
+
+    def edit(self, rows: Iterable[Row], split: Callable[[Row], Future]) -> Iterator[Prepared]:
+        """Have `rows` split a few ahead of the workers, and yield each job as soon as all of its chunks have markers.
+
+        Jobs that fail are recorded and not yielded.
+        """
+        coming = iter(rows)
+        more = True
+        try:
+            while more or self._splitting or self._open:
+                more = more and self._split_ahead(coming, split)
+                self._take_arrived()
+                look = self._others.due()
+                self._start_waves(look)
+                self._watch(look)
+                yield from self._ready(look)
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self._cancel_all()
+            raise
+        finally:
+            for wave in self._waves:
+                wave.stop("the flow ended")
+
+    # -- splitting
+
+    def _split_ahead(self, coming: Iterator[Row], split: Callable[[Row], Future]) -> bool:
+        """Keep a few splits going, unless the workers are far behind; False when there are no more rows."""
+        backlog = sum(len(job.waiting) for job in self._open.values())
+        while self._splitting < SPLITS_AHEAD and backlog <= BACKLOG_PER_WORKER * self._run.settings.workers:
+            row = next(coming, None)
+            if row is None:
+                return False
+            self._splitting += 1
+            split(row).add_done_callback(self._arrived.put)
+        return True
+
+    def _take_arrived(self) -> None:
+        """Take over what has been split since the last look; a split that failed has been recorded by its task."""
+        while not self._arrived.empty():
+            self._splitting -= 1
+            prepared = self._arrived.get().result(raise_on_failure=False)
+            if isinstance(prepared, Prepared) and not prepared.delivered:
+                self._open[prepared.job.job_id] = OpenJob(prepared, set(prepared.missing))
+                self._run.board.stage(prepared.job.line, "edit", total=len(prepared.missing))
+
+    # -- starting waves
+
+    def _start_waves(self, look: bool) -> None:
+        """Give free workers something to do. What other flows hold is asked for again only when it is time to `look`."""
+        free = self._run.settings.workers - sum(wave.running for wave in self._waves)
+        lists = self._unassigned() if free > 0 and (look or not self._waves) else []
+        if any(lists):
+            self._adopt([chunk.chunk_key for members in lists for chunk, _ in members])
+        for members in self._unassigned() if lists else []:
+            free -= self._claim_and_start(members, free) if free > 0 else 0
+
+    def _unassigned(self) -> list[list[tuple[Chunk, OpenJob]]]:
+        """Missing chunks that no wave of ours has in work: one list for each editor and weights, by priority, then row."""
+        assigned = {key for wave in self._waves for key in wave.missing}
+        lists: dict[tuple[str, str], dict[str, tuple[Chunk, OpenJob]]] = {}
+        for job in sorted(self._open.values(), key=lambda job: (-job.job.priority, job.job.line)):
+            members = lists.setdefault((job.job.editor, job.job.weights), {})
+            for chunk in job.prepared.plan.chunks:
+                if chunk.chunk_key in job.waiting and chunk.chunk_key not in assigned:
+                    members.setdefault(chunk.chunk_key, (chunk, job))
+        return [list(members.values()) for members in lists.values() if members]
+
+    def _adopt(self, chunk_keys: list[str]) -> None:
+        """Take over dispatches whose flow is dead: the same shards, the next round, only what is missing."""
+        for dispatch in sql.adoptable(self._run.db, chunk_keys):
+            if not sql.adopt(self._run.db, dispatch.dispatch_id, self._run.owner):
+                continue
+            try:
+                shards = [self._read_shard(dispatch.dispatch_id, index) for index in range(dispatch.shards)]
+            except RecordError as error:
+                sql.end_dispatch(self._run.db, dispatch.dispatch_id, DispatchState.FAILED, str(error))
+                continue
+            self._begin(Wave(self._run, dispatch, shards))
+
+    def _read_shard(self, dispatch_id: str, index: int) -> Shard:
+        path = storage.shard_path(dispatch_id, index)
+        return wire.load(Shard, self._run.store.read(path), path)
+
+    def _claim_and_start(self, members: list[tuple[Chunk, OpenJob]], free: int) -> int:
+        """Claim what no other live flow holds, write the shards, start the workers; returns how many were started."""
+        plan = members[0][1].prepared.plan
+        job = plan.job
+        dispatch = DispatchRecord(uuid.uuid4().hex[:12], job.editor, job.weights, job.weights_digest)
+        by_key = {chunk.chunk_key: (chunk, owner) for chunk, owner in members}
+        claimed = sql.claim(self._run.db, dispatch, list(by_key), self._run.owner).claimed
+        if not claimed:
+            return 0
+        factor = self._run.catalogue[job.editor].weights[job.weights].geometry.temporal_factor
+        chunks = [shard_chunk(by_key[key][1].prepared, by_key[key][0], factor) for key in claimed]
+        facts = (job.editor, plan.editor_version, job.weights, job.weights_digest)
+        shards = [
+            Shard(PROTOCOL, dispatch.dispatch_id, index, *facts, groups)
+            for index, groups in enumerate(pack(chunks, free))
+        ]
+        self._write(dispatch.dispatch_id, shards)
+        self._begin(Wave(self._run, dispatch, shards))
+        return len(shards)
+
+    def _write(self, dispatch_id: str, shards: Sequence[Shard]) -> None:
+        whole = hashlib.sha256()
+        for shard in shards:
+            data = wire.dump(shard)
+            whole.update(data)
+            self._run.store.put_bytes(storage.shard_path(dispatch_id, shard.index), data)
+        sql.record_shards(self._run.db, dispatch_id, len(shards), whole.hexdigest(), self._run.owner)
+
+    def _begin(self, wave: Wave) -> None:
+        self._waves.append(wave)
+        for job in self._open.values():
+            if job.waiting & wave.missing and sql.job(self._run.db, job.job.job_id).state is JobState.QUEUED:
+                sql.change_state(self._run.db, job.job.job_id, JobState.EDITING, f"dispatch {wave.dispatch_id}")
+        wave.start_round()
+
+    # -- watching
+
+    def _watch(self, look: bool) -> None:
+        for wave in self._waves:
+            wave.poll()
+            for job in self._open.values():
+                job.waiting -= wave.done
+            self._fail_jobs(wave)
+        self._waves = [wave for wave in self._waves if not wave.ended]
+        if look and self._open:
+            self._withdraw_cancelled()
+
+    def _fail_jobs(self, wave: Wave) -> None:
+        """End the jobs that need a chunk which failed."""
+        failures, wave.failures = wave.failures, {}
+        for job in [job for job in self._open.values() if job.waiting & failures.keys()]:
+            chunk = next(c for c in job.prepared.plan.chunks if c.chunk_key in failures and c.chunk_key in job.waiting)
+            failure = failures[chunk.chunk_key]
+            message = f"editing frames {chunk.start}-{chunk.end - 1} failed: {failure.message}"
+            del self._open[job.job.job_id]
+            record.end_job(self._run, job.job, JobState.FAILED, message, failure.category)
+
+    def _ready(self, look: bool) -> Iterator[Prepared]:
+        """Jobs whose chunks are all marked, by this flow's workers or another's."""
+        assigned = {key for wave in self._waves for key in wave.missing}
+        for job in list(self._open.values()):
+            if look:
+                elsewhere = job.waiting - assigned
+                job.waiting -= {key for key in elsewhere if storage.valid_marker(self._run.store, key) is not None}
+            total = len(job.prepared.missing)
+            self._run.board.advance(job.job.line, total - len(job.waiting), total)
+            if not job.waiting:
+                del self._open[job.job.job_id]
+                yield job.prepared
+
+    # -- cancelling
+
+    def _withdraw_cancelled(self) -> None:
+        for job_id in sql.cancel_requested(self._run.db, list(self._open)):
+            job = self._open.pop(job_id)
+            wanted = {key for other in self._open.values() for key in other.waiting}
+            for wave in self._waves:
+                wave.withdraw(job.waiting - wanted)
+            record.end_job(self._run, job.job, JobState.CANCELLED, "cancelled on request")
+
+    def _cancel_all(self) -> None:
+        self._run.cancelled.set()
+        for job in self._open.values():
+            record.end_job(self._run, job.job, JobState.CANCELLED, "interrupted")
+        for wave in self._waves:
+            wave.withdraw(set(wave.missing))

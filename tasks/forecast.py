@@ -1,0 +1,106 @@
+"""What a manifest will take: chunks, bytes and time, counted without running anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edits import storage
+from edits.errors import SamaflowError
+from edits.manifest import ManifestRow, resolve_row
+from edits.media.deliverables import writable_suffixes
+from edits.plan import Estimate, estimate, plan_video, total
+from tasks.intake import Order, index_of
+from tasks.run import Run
+
+
+@dataclass(frozen=True)
+class RowForecast:
+    """One row's plan, or why there is none. Part of the `--json` output: fields are added, never renamed."""
+
+    line: int
+    source: str
+    editor: str
+    weights: str
+    job_id: str
+    output: str
+    error: str
+    """Empty when the row can run."""
+    start: int
+    end: int
+    shots: int
+    chunks_missing: int
+    """Chunks that are not in the store yet."""
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A manifest's plan. `exact` is False when headers were trusted (`--quick`): cuts are then unknown."""
+
+    manifest_id: str
+    manifest: str
+    exact: bool
+    rows: tuple[RowForecast, ...]
+    whole: Estimate
+    """All rows that can run, as if nothing were done yet."""
+    seconds_to_go: float
+    """Editing time of what is missing, on one of the cards' reference devices."""
+    cost: float
+    """`seconds_to_go` at the price of a GPU hour that is set; 0 when none is."""
+    currency: str
+
+
+def forecast(run: Run, order: Order, *, quick: bool) -> Forecast:
+    """Plan every row; nothing is written but the index cache."""
+    rows = sorted(order.rows, key=lambda row: row.line)
+    parts = [_row(run, order.manifest_id, row, quick=quick) for row in rows]
+    parts += [_refused(error.line, str(error)) for error in order.errors]
+    good = [part.estimate for part in parts if part.estimate is not None]
+    to_go = sum(_to_go(part) for part in parts)
+    return Forecast(
+        manifest_id=order.manifest_id,
+        manifest=order.name,
+        exact=not quick,
+        rows=tuple(sorted(parts, key=lambda part: part.line)),
+        whole=total(good),
+        seconds_to_go=to_go,
+        cost=to_go / 3600 * run.settings.gpu_hour_cost,
+        currency=run.settings.currency,
+    )
+
+
+def _to_go(part: RowForecast) -> float:
+    if part.estimate is None or not part.estimate.chunks:
+        return 0.0
+    return part.estimate.seconds * part.chunks_missing / part.estimate.chunks
+
+
+def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowForecast:
+    try:
+        index = index_of(run, row.source, row.line, quick=quick)
+        job = resolve_row(
+            row, index, run.catalogue, writable_suffixes(row.deliverable, index), run.settings, manifest_id
+        )
+    except SamaflowError as error:
+        return _refused(row.line, str(error), row.source, row.editor, row.weights)
+    card = run.catalogue[job.editor].weights[job.weights]
+    plan = plan_video(job, index, card)
+    missing = [chunk for chunk in plan.chunks if storage.valid_marker(run.store, chunk.chunk_key) is None]
+    return RowForecast(
+        line=row.line,
+        source=row.source,
+        editor=job.editor,
+        weights=job.weights,
+        job_id=job.job_id,
+        output=job.output,
+        error="",
+        start=job.start,
+        end=job.end,
+        shots=len(plan.shots),
+        chunks_missing=len(missing),
+        estimate=estimate(plan, index, card),
+    )
+
+
+def _refused(line: int, error: str, source: str = "", editor: str = "", weights: str = "") -> RowForecast:
+    return RowForecast(line, source, editor, weights, "", "", error, 0, 0, 0, 0, None)

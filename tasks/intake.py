@@ -1,0 +1,113 @@
+"""From a manifest's bytes to rows that can run, and from a source's URI to its frame index, each source decoded once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import sql
+from edits import wire
+from edits.errors import ManifestError, RecordError, RowError
+from edits.manifest import ManifestRow, read_manifest, validate_rows
+from edits.media import child
+from edits.media.deliverables import DELIVERABLES
+from edits.media.records import FrameIndex
+from edits.sources import Fingerprint, copy_source, fingerprint
+from edits.trust import local_path
+from tasks.run import Run
+
+
+@dataclass(frozen=True)
+class Order:
+    """A manifest after reading: what will run and what cannot."""
+
+    manifest_id: str
+    name: str
+    rows: tuple[ManifestRow, ...]
+    """Higher priority first, then in the manifest's order."""
+    errors: tuple[RowError, ...]
+
+
+def take_in(run: Run, data: bytes, name: str, folder: Path) -> Order:
+    """Validate a manifest's text and record it. `folder` is what its relative paths are relative to.
+
+    Raises:
+        ManifestError: nothing in it can be used.
+    """
+    order = read_order(run, data, name, folder)
+    sha256 = hashlib.sha256(data).hexdigest()
+    sql.record_manifest(run.db, order.manifest_id, name, sha256, len(order.rows) + len(order.errors))
+    return order
+
+
+def read_order(run: Run, data: bytes, name: str, folder: Path) -> Order:
+    """Validate a manifest's text, recording nothing.
+
+    Raises:
+        ManifestError: nothing in it can be used.
+    """
+    manifest = read_manifest(data, name)
+    rows, errors = validate_rows(manifest, run.catalogue, DELIVERABLES, run.settings, run.trust, folder)
+    for row in rows:
+        run.board.add(row.line, f"{unquote(Path(row.source).name)} · {row.editor}")
+    by_priority = sorted(rows, key=lambda row: (-row.priority, row.line))
+    return Order(manifest.manifest_id, name, tuple(by_priority), errors)
+
+
+def read_manifest_file(path: Path) -> bytes:
+    """The manifest's bytes.
+
+    Raises:
+        ManifestError: there is no such file, it is a folder, or it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ManifestError(
+            f"{path}: the manifest cannot be read: {error.strerror}. Give the path of a CSV file."
+        ) from error
+
+
+def source_file(run: Run, uri: str) -> Path:
+    """The source as a local file: itself, or a copy fetched once a run from an object store."""
+    if uri.startswith("file:"):
+        return local_path(uri)
+    with run.lock(uri):
+        endpoint = run.settings.endpoint_url
+        return copy_source(uri, fingerprint(uri, endpoint), run.settings.state_folder / "sources", endpoint)
+
+
+def index_of(run: Run, uri: str, line: int, *, quick: bool = False) -> FrameIndex:
+    """The source's frame index, from the cache when path, size and time (or ETag) are unchanged, else by decoding.
+
+    Raises:
+        SourceError: the source is missing, damaged or of a kind that is refused.
+    """
+    if quick:
+        return child.run("quick_index", source_file(run, uri), run.settings.limits)
+    mark = fingerprint(uri, run.settings.endpoint_url)
+    cached = run.settings.state_folder / "indexes" / f"{mark.key}.json"
+    with run.lock(uri):
+        known = _read_index(cached)
+        return known if known is not None else _make_index(run, uri, mark, cached, line)
+
+
+def _read_index(cached: Path) -> FrameIndex | None:
+    try:
+        return wire.load(FrameIndex, cached.read_bytes(), str(cached))
+    except FileNotFoundError:
+        return None
+    except RecordError:
+        return None  # Written by another version: decoding again is the cure.
+
+
+def _make_index(run: Run, uri: str, mark: Fingerprint, cached: Path, line: int) -> FrameIndex:
+    path = source_file(run, uri)
+    index: FrameIndex = child.run("index", path, run.settings.limits, run.board.reporter(line, "index"))
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    part = cached.with_suffix(".part")
+    part.write_bytes(wire.dump(index))
+    part.replace(cached)
+    return index

@@ -1,0 +1,138 @@
+"""One running flow's hold on the world: settings, database, store, its identity, its board and its lease.
+
+Everything else in `tasks` is given a `Run`. It never travels to a worker or into the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+import sql
+from edits.catalogue import Catalogue
+from edits.errors import BusyError
+from edits.job import Marker
+from edits.media.records import Check
+from edits.settings import Settings, load_settings
+from edits.storage import Store
+from edits.trust import Trust
+from tasks.catalogue import build_catalogue
+from tasks.progress import Board
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 10.0
+"""How often the lease is renewed; an owner unseen for 60 s counts as dead."""
+
+
+class Run:
+    """Open it with `with`: the lease is kept alive inside and given back at the end."""
+
+    def __init__(self, settings: Settings, trust: Trust, *, overwrite: bool = False) -> None:
+        self.settings = settings
+        self.trust = trust
+        self.overwrite = overwrite
+        """Replace a deliverable that is there and is not this job's."""
+        self.store = Store(settings.store, endpoint_url=settings.endpoint_url)
+        self.owner = sql.this_process()
+        self.catalogue: Catalogue = build_catalogue(settings)
+        self.board = Board()
+        self.edited: dict[str, Marker] = {}
+        """Markers that workers of this run's dispatches wrote, by chunk key."""
+        self.checks: dict[str, tuple[Check, ...]] = {}
+        """What was compared after stitching, by job."""
+        self.cancelled = threading.Event()
+        """Set when this whole run is asked to stop (Ctrl-C)."""
+        self._closing = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._locks: dict[str, threading.Lock] = {}
+        self._locks_lock = threading.Lock()
+
+    @cached_property
+    def db(self) -> sql.Database:
+        """Opened when it is first asked for: planning needs none."""
+        return sql.open_database(self.settings.database)
+
+    def __enter__(self) -> Run:
+        LISTENERS.announce(self)
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self._heart.join()
+        if "db" in self.__dict__:
+            self.db.close()
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """A folder of that name for files that may be lost at any time; removed at the end."""
+        folder = self.settings.state_folder / "scratch" / f"{os.getpid()}-{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def lock(self, name: str) -> threading.Lock:
+        """The lock of that name, one a run: what two rows must not do at once (index one source) is done under it."""
+        with self._locks_lock:
+            return self._locks.setdefault(name, threading.Lock())
+
+    def _beat(self) -> None:
+        while not self._closing.wait(BEAT_SECONDS):
+            if "db" not in self.__dict__:
+                continue
+            try:
+                sql.beat(self.db, self.owner)
+            except BusyError as error:
+                log.warning("the lease could not be renewed, trying again: %s", error)
+
+
+class Listeners:
+    """Who wants to see a run from its start: the terminal's display, a test. Called with the `Run` as it opens."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[Run], None]] = []
+
+    def add(self, callback: Callable[[Run], None]) -> None:
+        self._callbacks.append(callback)
+
+    def remove(self, callback: Callable[[Run], None]) -> None:
+        self._callbacks.remove(callback)
+
+    def announce(self, run: Run) -> None:
+        for callback in self._callbacks:
+            callback(run)
+
+
+LISTENERS = Listeners()
+
+
+def open_run(
+    folders: Iterable[Path], allow: Iterable[str] | None = None, *, overwrite: bool = False, **overrides: object
+) -> Run:
+    """A run with the settings of the current folder.
+
+    `folders`, `allow` and the current folder may be read and written beside the roots that are set. `overrides` are
+    settings by name; those that are None are as if not given.
+
+    Raises:
+        SettingsError: a setting that cannot be used.
+    """
+    here = Path.cwd()
+    given = {name: value for name, value in overrides.items() if value is not None}
+    settings = load_settings(here, os.environ, given)
+    allowed = (here, *folders, *(Path(folder).absolute() for folder in allow or ()))
+    trust = Trust(settings.roots_with(*allowed), settings.schemes, settings.path_map)
+    return Run(settings, trust, overwrite=overwrite)

@@ -1,0 +1,145 @@
+"""One video from its row to chunk inputs in the store: index, resolve, plan once, decode once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+import sql
+from edits import storage, wire
+from edits.errors import RecordError, StateError
+from edits.job import Chunk, EditJob, InputRecord, JobState, VideoPlan
+from edits.manifest import ManifestRow, resolve_row
+from edits.media import child
+from edits.media.deliverables import writable_suffixes
+from edits.media.records import FrameIndex, SplitChunk, SplitRequest
+from edits.plan import plan_video
+from tasks import publish, record
+from tasks.intake import index_of, source_file
+from tasks.run import Run
+
+ALREADY = "delivered already"
+"""What the board says of a job whose deliverable stands."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job whose missing chunk inputs all lie in the store; or one that needs nothing more (`delivered`)."""
+
+    job: EditJob
+    plan: VideoPlan
+    inputs: dict[str, InputRecord]
+    """By input key, for the missing chunks."""
+    missing: tuple[str, ...]
+    """Chunk keys without a marker."""
+    delivered: bool = False
+
+
+def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
+    """Everything before editing, for one row. Takes the job's lease: waits while another live flow works on it.
+
+    Raises:
+        SourceError, RowError, OutputError: this row cannot run; the others can.
+    """
+    with record.outcome(run, row.line) as outcome:
+        index = index_of(run, row.source, row.line)
+        sql.record_source(run.db, index.sha256, row.source, index.size, index.frames)
+        job = outcome.job = job_of(run, manifest_id, row, index)
+        if publish.take_or_wait(run, job):
+            return _delivered_already(run, job, plan_of(run, job, index))
+        sql.change_state(run.db, job.job_id, JobState.SPLITTING, "its turn has come")
+        publish.check_place(run, job)
+        plan = plan_of(run, job, index)
+        sql.record_plan(run.db, plan)
+        missing = [chunk for chunk in plan.chunks if storage.valid_marker(run.store, chunk.chunk_key) is None]
+        with run.lock(f"split {job.source_sha256}"):
+            inputs = split_chunks(run, plan, index, missing)
+        for made in inputs.values():
+            sql.record_input(run.db, made, job.source_sha256)
+        sql.change_state(run.db, job.job_id, JobState.QUEUED, f"{len(missing)} of {len(plan.chunks)} chunks to edit")
+        return Prepared(job, plan, inputs, tuple(dict.fromkeys(chunk.chunk_key for chunk in missing)))
+
+
+def _delivered_already(run: Run, job: EditJob, plan: VideoPlan) -> Prepared:
+    run.board.end(job.line, JobState.DELIVERED, ALREADY)
+    sql.release_job(run.db, job.job_id, run.owner)
+    return Prepared(job, plan, {}, (), delivered=True)
+
+
+def job_of(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> EditJob:
+    """The row, resolved against its source and recorded."""
+    suffixes = writable_suffixes(row.deliverable, index)
+    job = resolve_row(row, index, run.catalogue, suffixes, run.settings, manifest_id)
+    sql.record_job(run.db, job)
+    run.board.resolved(row.line, job.job_id)
+    return job
+
+
+def plan_of(run: Run, job: EditJob, index: FrameIndex) -> VideoPlan:
+    """The job's plan: read if it was written, else made and written. Never made twice."""
+    path = storage.plan_path(job.job_id)
+    try:
+        return wire.load(VideoPlan, run.store.read(path), path)
+    except RecordError:
+        if run.store.size(path) is not None:
+            raise
+    card = run.catalogue[job.editor].weights[job.weights]
+    plan = plan_video(job, index, card)
+    run.store.put_bytes(path, wire.dump(plan))
+    return plan
+
+
+def split_chunks(run: Run, plan: VideoPlan, index: FrameIndex, missing: list[Chunk]) -> dict[str, InputRecord]:
+    """Write the inputs of `missing` chunks that the store lacks, in one decode of the source."""
+    inputs = {chunk.input_key: read_input(run, chunk.input_key) for chunk in missing}
+    absent = [chunk for chunk in missing if inputs[chunk.input_key] is None]
+    if absent:
+        inputs.update(_write_inputs(run, plan, index, absent))
+    return {key: record for key, record in inputs.items() if record is not None}
+
+
+def read_input(run: Run, input_key: str) -> InputRecord | None:
+    """The record of an input that is whole: written after the file, and the file has its size."""
+    path = storage.input_record_path(input_key)
+    if run.store.size(path) is None:
+        return None
+    record = wire.load(InputRecord, run.store.read(path), path)
+    return record if run.store.size(storage.input_path(input_key)) == record.size else None
+
+
+def _write_inputs(run: Run, plan: VideoPlan, index: FrameIndex, chunks: list[Chunk]) -> dict[str, InputRecord]:
+    with run.scratch(f"split-{plan.job.job_id}") as folder:
+        request = SplitRequest(
+            source=str(source_file(run, plan.job.source)),
+            index=index,
+            chunks=tuple(
+                SplitChunk(chunk.start, chunk.end, chunk.padding, str(folder / f"{chunk.input_key}.mkv"))
+                for chunk in chunks
+            ),
+            width=plan.width,
+            height=plan.height,
+            fit=plan.fit,
+        )
+        records = child.run("split", request, run.settings.limits, run.board.reporter(plan.job.line, "split"))
+        return {
+            chunk.input_key: _put_input(run, chunk, record, Path(part.path))
+            for chunk, record, part in zip(chunks, records, request.chunks, strict=True)
+        }
+
+
+def _put_input(run: Run, chunk: Chunk, record: InputRecord, local: Path) -> InputRecord:
+    if record.frames != chunk.frames:
+        raise StateError(f"{local}: {record.frames} frames were written, {chunk.frames} were planned")
+    whole = InputRecord(chunk.input_key, record.sha256, record.size, record.frames, record.width, record.height)
+    run.store.put_file(storage.input_path(chunk.input_key), local)
+    run.store.put_bytes(storage.input_record_path(chunk.input_key), wire.dump(whole))
+    return whole
+
+
+@task(name="split-video", cache_policy=NO_CACHE)
+def split_video(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
+    """`prepare` as a task run."""
+    return prepare(run, manifest_id, row)
