@@ -256,3 +256,5 @@ class WorkerStatus:
     updated_at: float
     """Unix seconds."""
     exit_code: int | None
+    problem: str = ""
+    """Why the shard as a whole could not be worked on (unreadable, of another protocol); empty otherwise."""

@@ -93,27 +93,24 @@ def validate_rows(
 def _refuse_repeated_rows(rows: list[ManifestRow]) -> tuple[tuple[ManifestRow, ...], list[RowError]]:
     """The rows, without those that would write an earlier row's file, a source, or the same deliverable again."""
     sources = {row.source: row.line for row in reversed(rows)}
-    outputs: dict[str, int] = {}
-    identities: dict[object, int] = {}
+    claimed: dict[object, int] = {}
     unique: list[ManifestRow] = []
     errors: list[RowError] = []
     for row in rows:
-        output = None if row.target.is_folder else row.target.uri
-        if output in sources:
-            errors.append(_overwrites(row.line, row.output, sources[output]))
-        elif output in outputs:
-            errors.append(_same_output(row.line, row.output, outputs[output]))
-        elif (first := identities.setdefault(_identity(row), row.line)) != row.line:
+        claim = _identity(row) if row.target.is_folder else row.target.uri
+        if claim in sources:
+            errors.append(_overwrites(row.line, row.output, sources[row.target.uri]))
+        elif (first := claimed.setdefault(claim, row.line)) == row.line:
+            unique.append(row)
+        elif row.target.is_folder:
             errors.append(_same_job(row.line, row.instruction, first))
         else:
-            unique.append(row)
-            if output is not None:
-                outputs[output] = row.line
+            errors.append(_same_output(row.line, row.output, first))
     return tuple(unique), errors
 
 
 def _identity(row: ManifestRow) -> object:
-    """Everything that decides the deliverable and its place."""
+    """Everything that decides the deliverable and the name that it gets in a folder."""
     return (
         (row.source, row.instruction, row.editor, row.weights, row.start, row.end, row.seed, row.sampling),
         (row.deliverable, row.detail, row.target),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from edits.errors import CellError, TrustError
-from edits.trust import Trust, local_path
+from edits.trust import Trust
 
 MAX_NAME_BYTES = 255
 """What file systems take for one name."""
@@ -32,9 +33,13 @@ def read_target(text: str, base: Path | str, trust: Trust) -> Target:
         TrustError: outside what is allowed.
     """
     uri = trust.resolve(text, base)
-    if len(unquote(uri).rpartition("/")[2].encode()) > MAX_NAME_BYTES:
+    if len(uri) > MAX_NAME_BYTES and len(unquote(uri).rpartition("/")[2].encode()) > MAX_NAME_BYTES:
         raise CellError("the name is too long.", f"A file's name has at most {MAX_NAME_BYTES} bytes.")
-    return Target(uri, text.endswith(("/", "\\")) or (uri.startswith("file:") and local_path(uri).is_dir()))
+    return Target(uri, text.endswith(("/", "\\")) or _is_folder(uri))
+
+
+def _is_folder(uri: str) -> bool:
+    return uri.startswith("file:///") and os.path.isdir(unquote(uri[len("file://") :]))
 
 
 def place_output(target: Target, name: str, suffixes: Sequence[str], trust: Trust) -> str:

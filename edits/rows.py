@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,8 +92,9 @@ class RowCheck:
         self._deliverables = tuple(deliverables)
         self._settings = settings
         self._trust = trust.remembering()
-        self._base = base
+        self._base = str(base)
         self._folder = folder_target(settings.output_folder, base, trust)
+        self._values: dict[tuple[str, str], object] = {}
         self._refusals: dict[tuple[str, str], InstructionError | None] = {}
         self._check_defaults()
 
@@ -108,8 +110,22 @@ class RowCheck:
         """The row, or None and all that is wrong with it."""
         texts = {name: text.strip() for name, text in zip(header, record.fields, strict=True)}
         errors = RowErrors(record.line, texts)
-        row = self._row(record.line, _parsed(texts, errors), errors)
+        row = self._row(record.line, self._parsed(texts, errors), errors)
         return (None if errors.found else row), errors.found
+
+    def _parsed(self, texts: Mapping[str, str], errors: RowErrors) -> dict[str, Any]:
+        """Each column's value: its default where the cell is empty, absent or wrong."""
+        cells: dict[str, Any] = dict(DEFAULTS)
+        for name, text in texts.items():
+            if not text:
+                _refuse_if_required(name, errors)
+            elif (name, text) in self._values:
+                cells[name] = self._values[name, text]
+            else:
+                value = errors.catch(name, partial(BY_NAME[name].parse, text))
+                if value is not None:
+                    cells[name] = self._values[name, text] = value
+        return cells
 
     def _row(self, line: int, cells: dict[str, Any], errors: RowErrors) -> ManifestRow:
         editor = cells["editor"] or self._settings.default_editor
@@ -167,23 +183,13 @@ class RowCheck:
 # -- cells ------------------------------------------------------------------------------------------------------------
 
 
-def _parsed(texts: Mapping[str, str], errors: RowErrors) -> dict[str, Any]:
-    """Each column's value: its default where the cell is empty, absent or wrong."""
-    cells: dict[str, Any] = dict(DEFAULTS)
-    for name, text in texts.items():
-        column = BY_NAME[name]
-        if not text:
-            if column.required:
-                errors.add(name, "the cell is empty.", f"{column.help} For example: {column.example}")
-            continue
-        try:
-            cells[name] = column.parse(text)
-        except CellError as error:
-            errors.add(name, error.problem, error.remedy)
-    return cells
-
-
 DEFAULTS = {column.name: column.default for column in COLUMNS}
+
+
+def _refuse_if_required(name: str, errors: RowErrors) -> None:
+    column = BY_NAME[name]
+    if column.required:
+        errors.add(name, "the cell is empty.", f"{column.help} For example: {column.example}")
 
 
 def _known(column: str, cells: dict[str, Any], default: str, known: Collection[str], errors: RowErrors) -> str:

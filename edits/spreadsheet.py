@@ -9,6 +9,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -145,8 +146,8 @@ def _header(line: str, number: int, forced: str, name: str, known: Collection[st
         )
     unknown = [column for column in header if column not in known]
     if unknown:
-        raise ManifestError(f"{name}, line {number}: {' '.join(_unknown(column, known) for column in unknown)}")
-    repeated = sorted({column for column in header if header.count(column) > 1})
+        raise ManifestError(f"{name}, line {number}: {' '.join(_unknown(column, known) for column in unknown[:5])}")
+    repeated = sorted(column for column, times in Counter(header).items() if times > 1)
     if repeated:
         raise ManifestError(f"{name}, line {number}: {', '.join(repeated)}: named twice. Keep one column of each name.")
     return header, delimiter

@@ -7,6 +7,7 @@ because its size is right. Knows no jobs, no Prefect and no model.
 from __future__ import annotations
 
 import builtins
+import copy
 import json
 import os
 import random
@@ -51,6 +52,12 @@ class Store:
         """
         self._backend = open_backend(uri, endpoint_url)
         self._pauses = tuple(pauses)
+
+    def with_pauses(self, pauses: Sequence[float]) -> Store:
+        """The same store with more patience, or with less."""
+        twin = copy.copy(self)
+        twin._pauses = tuple(pauses)
+        return twin
 
     def uri(self, path: str = "") -> str:
         """The absolute URI of `path`, or of the store itself."""

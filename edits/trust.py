@@ -89,12 +89,12 @@ class Trust:
 
     def _real(self, path: str) -> str:
         """`os.path.realpath`, which looks at every folder on the way each time, or with one look when remembering."""
-        folder, name = os.path.split(path)
-        if self._folders is None or name in ("", ".", ".."):
+        folder, slash, name = path.rpartition("/")
+        if self._folders is None or name in ("", ".", "..") or not slash:
             return os.path.realpath(path)
         if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        real = os.path.join(self._folders[folder], name)
+            self._folders[folder] = os.path.realpath(folder or "/")
+        real = f"{self._folders[folder].rstrip('/')}/{name}"
         return os.path.realpath(real) if os.path.islink(real) else real
 
     def _mapped(self, place: str) -> str:

@@ -170,11 +170,9 @@ def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
     yield "editor", f"{job.editor} {lineage.plan.editor_version}" if lineage.plan else job.editor
     yield "weights", f"{job.weights} {job.weights_digest}".strip()
     if job.sampling is not None:
-        sampling = job.sampling
-        yield (
-            "sampling",
-            f"{sampling.steps} steps, guidance {sampling.guidance:g}, shift {sampling.shift:g}, seed {job.seed}",
-        )
+        recipe = job.sampling
+        steps = f"{recipe.steps} steps, guidance {recipe.guidance:g}, shift {recipe.shift:g}"
+        yield "sampling", f"{steps}, seed {job.seed}"
     yield "form", f"{job.deliverable}, detail {job.detail}"
     yield "code", lineage.code_version
 

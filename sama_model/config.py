@@ -69,3 +69,70 @@ class WeightsCard:
             return min(self.buckets, key=lambda size: abs(size[0] / size[1] - width / height))
         scale = min(1.0, (self.max_pixels / (width * height)) ** 0.5)
         return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+
+
+# -- networks ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TransformerSizes:
+    """Shape of a SAMA transformer (models.md 5.1 and 1.1 step G); the defaults are SAMA-14B's."""
+
+    num_heads: int = 40
+    head_dim: int = 128
+    ffn_dim: int = 13824
+    num_layers: int = 40
+    text_dim: int = 4096
+    """Width of the text encoder's output."""
+    freq_dim: int = 256
+    """Width of the timestep's sinusoid."""
+    latent_channels: int = 16
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    semantic_dim: int = 1152
+    """Width of one semantic token outside the network."""
+    semantic_hidden: int = 1024
+    """Hidden width of the MLP that projects semantic tokens to the network's width."""
+    eps: float = 1e-6
+
+    @property
+    def dim(self) -> int:
+        return self.num_heads * self.head_dim
+
+
+@dataclass(frozen=True)
+class VaeSizes:
+    """Shape of a Wan 2.1 VAE (models.md 5.3); the defaults are the released file's."""
+
+    base_dim: int = 96
+    z_dim: int = 16
+    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    temporal_downsample: tuple[bool, ...] = (False, True, True)
+    """For each halving of the picture, whether time is halved too."""
+
+    @property
+    def spatial_factor(self) -> int:
+        """Pixels along a side that one latent covers."""
+        return int(2 ** len(self.temporal_downsample))
+
+
+@dataclass(frozen=True)
+class TextEncoderSizes:
+    """Shape of a umT5 encoder (models.md 5.4); the defaults are umT5-xxl's."""
+
+    vocab: int = 256384
+    dim: int = 4096
+    attention_dim: int = 4096
+    """All heads together."""
+    ffn_dim: int = 10240
+    num_heads: int = 64
+    num_layers: int = 24
+    num_buckets: int = 32
+    """Buckets of the relative position bias, which every layer has of its own."""
+
+
+TEXT_TOKENS = 512
+"""Rows of a text context; shorter prompts are padded with zeros that are attended like the rest."""
+
+SEMANTIC_TOKENS = 65
+"""64 local tokens and a global one for the single anchor frame (models.md 1.2)."""

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 import sql
@@ -68,7 +69,7 @@ def pack(chunks: Sequence[ShardChunk], shards: int) -> list[tuple[tuple[ShardChu
     """
     count = min(shards, len(chunks))
     bounds = [len(chunks) * k // count for k in range(count + 1)]
-    return [tuple((chunk,) for chunk in chunks[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [tuple((chunk,) for chunk in chunks[a:b]) for a, b in pairwise(bounds)]
 
 
 def shard_chunk(prepared: Prepared, chunk: Chunk, temporal_factor: int) -> ShardChunk:
@@ -318,7 +319,7 @@ class Dispatcher:
     # -- starting waves
 
     def _start_waves(self, look: bool) -> None:
-        """Give free workers something to do. What other flows hold is asked for again only when it is time to `look`."""
+        """Give free workers something to do; what other flows hold is asked for again when it is time to `look`."""
         free = self._run.settings.workers - sum(wave.running for wave in self._waves)
         lists = self._unassigned() if free > 0 and (look or not self._waves) else []
         if any(lists):
@@ -327,7 +328,7 @@ class Dispatcher:
             free -= self._claim_and_start(members, free) if free > 0 else 0
 
     def _unassigned(self) -> list[list[tuple[Chunk, OpenJob]]]:
-        """Missing chunks that no wave of ours has in work: one list for each editor and weights, by priority, then row."""
+        """Missing chunks that no wave of ours has in work: a list for each editor and weights, by priority, then row."""
         assigned = {key for wave in self._waves for key in wave.missing}
         lists: dict[tuple[str, str], dict[str, tuple[Chunk, OpenJob]]] = {}
         for job in sorted(self._open.values(), key=lambda job: (-job.job.priority, job.job.line)):

@@ -1,4 +1,4 @@
-"""From a manifest's bytes to rows that can run, and from a source's URI to its frame index, each source decoded once."""
+"""From a manifest's bytes to rows that can run, and from a source's URI to its frame index: each decoded once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The place of a deliverable: is it free, is what stands there ours, and how a finished file gets there whole.
 
-The digest goes into the database first, then the file appears under its name in one step: a crash between the two leaves
-either nothing or a file that the record recognises.
+The digest goes into the database first, then the file appears under its name in one step: a crash between the two
+leaves either nothing or a file that the record recognises.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WAIT_SECONDS = 1.0
 
 
 def take_or_wait(run: Run, job: EditJob) -> bool:
-    """Take the job's lease, waiting while another live flow has it. True: its deliverable stands, nothing is to be done.
+    """Take the job's lease, waiting while another live flow has it. True: its deliverable stands already.
 
     Raises:
         StateError: the other flow ended the job without delivering it.

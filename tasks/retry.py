@@ -13,7 +13,7 @@ from tasks.run import Run
 
 
 def again(run: Run, job_id: str, chunks: Sequence[int], seed: int | None) -> bytes:
-    """The bytes of that manifest. The markers of `chunks` (numbers in the plan) are removed, so that they are made anew.
+    """The bytes of that manifest. The markers of `chunks` (numbers in the plan) are removed: they are made anew.
 
     Raises:
         PermanentError: no such job or chunk, or a seed for an editor that takes none.

@@ -2,10 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from pydantic import ConfigDict
+
 from edits.job import STRICT
+
+Progress = Callable[[int, int], None]
+"""Called with (frames done, frames in all); the total is 0 while nobody knows it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What decoding a file that nobody vouches for may cost."""
+
+    __pydantic_config__ = STRICT
+    max_pixels: int = 8192 * 4320
+    """Pixels of one picture."""
+    max_seconds: int = 12 * 3600
+    """Duration of a source."""
+    memory_bytes: int = 8 << 30
+    """Address space of the child process (RLIMIT_AS): a few GiB are threads' stacks that are never touched."""
+    cpu_seconds: int = 7 * 24 * 3600
+    """Processor time of the child process over all its threads (RLIMIT_CPU)."""
+
+
+@dataclass(frozen=True)
+class IndexRequest:
+    """A source to index."""
+
+    __pydantic_config__ = STRICT
+    path: str
+    """Absolute path of a local file."""
+
+
+@dataclass(frozen=True)
+class StillRequest:
+    """One picture of a source or deliverable, for a report."""
+
+    __pydantic_config__ = STRICT
+    path: str
+    frame: int
+    """Number in decode order."""
+    width: int
+    """Pixels, the height follows from the display aspect ratio."""
+
+
+@dataclass(frozen=True)
+class StillPicture:
+    """What a `StillRequest` gives."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+    picture: bytes
+    """JPEG."""
+    seconds: float
+    """When the frame is shown, from the first frame's presentation."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +124,8 @@ class FrameIndex:
     reel: str | None
     exact: bool = True
     """False when the numbers come from headers alone (`plan --quick`)."""
+    not_carried: tuple[str, ...] = ()
+    """Parts of the source that no deliverable takes over yet (subtitles, chapters, data), for the report."""
 
     @property
     def frames(self) -> int:
@@ -99,6 +154,7 @@ class SplitRequest:
 
     __pydantic_config__ = STRICT
     source: str
+    """Absolute path of a local file, as every path in these records."""
     index: FrameIndex
     chunks: tuple[SplitChunk, ...]
     width: int
@@ -133,6 +189,10 @@ class StitchRequest:
     detail: str
     deliverable: str
     output: str
+    blend: int = 8
+    """Frames over which two chunks of a shot are mixed; what is left of the overlap after them is dropped."""
+    encoder_threads: int = 4
+    """Fixed, because some encoders write other bytes with another number."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +228,8 @@ class Verification:
     size: int
     frames: int
     duration: Fraction
+    encoding: str = ""
+    """Encoder, its options and its fixed number of threads: what decides the packets."""
 
     @property
     def passed(self) -> bool:

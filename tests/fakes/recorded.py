@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,21 +46,21 @@ def edit_job(job_id: str = "0" * 16, line: int = 2) -> EditJob:
     )
 
 
-def plan(job: EditJob, keys: str = "abc") -> VideoPlan:
-    """A plan with one chunk of twelve frames for each letter of `keys`; equal letters are equal chunks."""
-    chunks = tuple(_chunk(index, letter) for index, letter in enumerate(keys))
-    shots = ((0, 12 * len(keys)),)
+def plan(job: EditJob, names: Sequence[str] = "abc") -> VideoPlan:
+    """A plan with one chunk of twelve frames for each of `names` (letters, or words of one length)."""
+    chunks = tuple(_chunk(index, name) for index, name in enumerate(names))
+    shots = ((0, 12 * len(names)),)
     return VideoPlan(job, 160, 96, "fill", shots, chunks, editor_version="1", numerics="uint8")
 
 
-def key(letter: str) -> str:
-    """The chunk key of one letter of a plan."""
-    return letter * 32
+def key(name: str) -> str:
+    """The chunk key of one name of a plan."""
+    return (name * 32)[:32]
 
 
-def _chunk(index: int, letter: str) -> Chunk:
+def _chunk(index: int, name: str) -> Chunk:
     lead = 0 if index == 0 else 4
-    return Chunk(index, 0, 12 * index, 12 * index + 12, 1, lead, 0, f"{letter}input".ljust(32, "0"), key(letter))
+    return Chunk(index, 0, 12 * index, 12 * index + 12, 1, lead, 0, f"{name}input".ljust(32, "0"), key(name))
 
 
 def marker(letter: str, sha256: str = "", device: str = "cpu") -> Marker:
@@ -85,11 +86,11 @@ def marker(letter: str, sha256: str = "", device: str = "cpu") -> Marker:
     )
 
 
-def recorded_job(db: sql.Database, job_id: str = "0" * 16, keys: str = "abc", line: int = 2) -> EditJob:
+def recorded_job(db: sql.Database, job_id: str = "0" * 16, names: Sequence[str] = "abc", line: int = 2) -> EditJob:
     """A job and its plan, recorded."""
     job = edit_job(job_id, line)
     sql.record_job(db, job)
-    sql.record_plan(db, plan(job, keys))
+    sql.record_plan(db, plan(job, names))
     return job
 
 
