@@ -1,0 +1,311 @@
+"""The worker: drains one shard with its editor loaded once. This is what runs in a GPU pod, and on one machine.
+
+Stateless: it needs the store and the weights alone, and knows neither Prefect, a database nor Kubernetes. What the
+model raises is translated here, once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edits import wire
+from edits.errors import DeviceError, PermanentError, RecordError, SamaflowError, TransientError, VerificationError
+from edits.job import ChunkFailure, Marker, Shard, ShardChunk
+from edits.storage import Store, input_path, marker_path, output_path, valid_marker, withdrawn
+from sama_model.config import Recipe
+from sama_model.editors.base import Editor, EditRequest, Frames, array_of
+from tasks.board import Board, peak_memory, versions
+from tasks.exits import Exit, exit_code, translated
+from tasks.shard import load_editor, load_shard, shard_address
+from tasks.stopping import Stopping
+
+LOOK_SECONDS = 5.0
+"""How often the worker looks for chunks that were withdrawn while it edits."""
+BEAT_SECONDS = 30.0
+"""How often it rewrites its status when nothing happens."""
+PUT_PAUSES = (0.5, 2.0, 5.0, 15.0, 30.0, 60.0)
+"""More patience than for anything else: an edited chunk may have cost an hour of GPU."""
+
+
+class _WithdrawnError(Exception):
+    """Nobody wants the chunk any more."""
+
+
+class Worker:
+    """Drains one shard: a bad chunk is written down and the next one begun."""
+
+    def __init__(self, store: Store, shard: Shard, board: Board, scratch: Path) -> None:
+        self._store = store
+        self._patient = store.with_pauses(PUT_PAUSES)
+        self._shard = shard
+        self._board = board
+        self._scratch = scratch
+        self._editor: Editor | None = None
+        self._withdrawn: frozenset[str] = frozenset()
+        self._over = False
+        """Whether no chunk can be edited in this process any more."""
+
+    def run(self) -> Exit:
+        """Edit every chunk that has no marker, and say how it went."""
+        beating = threading.Event()
+        threading.Thread(target=self._beat, args=(beating,), daemon=True).start()
+        missing = [group for group in self._shard.groups if self._is_missing(group)]
+        self._board.event("shard_loaded", chunks=len(self._shard.chunks), groups_missing=len(missing))
+        for position, group in enumerate(missing):
+            self._guarded(group, missing[position + 1 :])
+            if self._over:
+                break
+        beating.set()
+        return self._finish()
+
+    def _guarded(self, group: Sequence[ShardChunk], later: Sequence[Sequence[ShardChunk]]) -> None:
+        """Edit one group; what it raises is its failure, and that of the later ones if this process is done for."""
+        try:
+            self._edit(group)
+        except _WithdrawnError:
+            self._board.event("chunks_withdrawn", chunks=[chunk.chunk_key for chunk in group])
+        except Exception as error:  # noqa: BLE001 - a bad chunk never stops the shard, whatever is wrong with it
+            problem = translated(error)
+            if type(problem) is PermanentError:
+                traceback.print_exception(error)  # most likely a mistake in the code: for people, in the log
+            self._over = self._over or type(problem) is DeviceError
+            self._fail(problem, [group, *later] if self._over else [group])
+            _release_device_memory()
+        self._board.note(current="", step=0, steps=0)
+        for left in self._scratch.iterdir():
+            left.unlink()
+
+    def _edit(self, group: Sequence[ShardChunk]) -> None:
+        self._withdrawn = withdrawn(self._store, self._shard.dispatch_id)
+        if self._withdrawn.issuperset(chunk.chunk_key for chunk in group):
+            raise _WithdrawnError
+        if self._is_marked(group):
+            return
+        if len(group) != 1:
+            raise RecordError(f"a group of {len(group)} chunks: editor '{self._shard.editor}' edits one at a time")
+        self._edit_chunk(group[0], self._loaded())
+
+    def _edit_chunk(self, chunk: ShardChunk, editor: Editor) -> None:
+        """Input, edit, local file, store, marker: in this order, so that a marker never names half a file."""
+        self._board.note(state="editing", current=chunk.chunk_key)
+        self._board.event("chunk_started", chunk=chunk.chunk_key)
+        seconds: dict[str, float] = {}
+        with _lap(seconds, "get"):
+            request = self._request(chunk)
+        with _lap(seconds, "edit"):
+            edited = editor.edit(request, self._progress(chunk))
+        with _lap(seconds, "write"):
+            local = self._written(chunk, edited)
+        with _lap(seconds, "put"):
+            sha256 = sha256_of(local)
+            self._patient.put_file(output_path(chunk.chunk_key, sha256), local)
+        self._mark(chunk, editor.device, local.stat().st_size, sha256, seconds)
+        self._done(chunk, edited=True)
+        self._board.event("chunk_done", chunk=chunk.chunk_key, seconds=seconds)
+
+    def _request(self, chunk: ShardChunk) -> EditRequest:
+        sampling = chunk.sampling
+        return EditRequest(
+            frames=self._input(chunk),
+            instruction=chunk.instruction,
+            seed=chunk.seed,
+            recipe=None if sampling is None else Recipe(sampling.steps, sampling.guidance, sampling.shift),
+            first_latent=chunk.first_latent,
+        )
+
+    def _input(self, chunk: ShardChunk) -> npt.NDArray[np.uint8]:
+        """The chunk's frames, if they are the ones that were split off for it."""
+        from edits.media.chunkfile import read_chunk  # here: a shard that is all done needs no decoder
+
+        path = input_path(chunk.input_key)
+        if (local := self._store.local(path)) is None:
+            local = self._scratch / "input.mkv"
+            self._store.fetch(path, local)
+        elif self._store.size(path) is None:
+            raise RecordError(f"{self._store.uri(path)}: the chunk's input is not in the store; split it again")
+        if (found := sha256_of(local)) != chunk.input_sha256:
+            raise VerificationError(
+                f"{self._store.uri(path)}: sha256 {found} instead of {chunk.input_sha256}; delete it and split it again"
+            )
+        frames = array_of(read_chunk(local))
+        _check_shape(chunk, frames, f"input {chunk.input_key}")
+        return frames
+
+    def _written(self, chunk: ShardChunk, edited: Frames) -> Path:
+        """A local file that holds `edited`, known by having been read back."""
+        from edits.media.chunkfile import read_chunk, write_chunk
+
+        _check_shape(chunk, edited, f"output of editor '{self._shard.editor}'")
+        local = self._scratch / "output.mkv"
+        write_chunk(local, edited)
+        if not np.array_equal(read_chunk(local), edited):
+            raise VerificationError(f"chunk {chunk.chunk_key}: the file that was written holds other frames")
+        return local
+
+    def _mark(self, chunk: ShardChunk, device: str, size: int, sha256: str, seconds: dict[str, float]) -> None:
+        shard = self._shard
+        marker = Marker(
+            chunk_key=chunk.chunk_key, output=output_path(chunk.chunk_key, sha256).rpartition("/")[2], sha256=sha256,
+            size=size, frames=chunk.frames, width=chunk.width, height=chunk.height, editor=shard.editor,
+            editor_version=shard.editor_version, weights_digest=shard.weights_digest, seed=chunk.seed,
+            dispatch_id=shard.dispatch_id, seconds=seconds, peak_memory_bytes=peak_memory(), device=device,
+            versions=versions(),
+        )  # fmt: skip
+        self._patient.put_bytes(marker_path(chunk.chunk_key), wire.dump(marker))
+
+    def _progress(self, chunk: ShardChunk) -> Callable[[int, int], None]:
+        def progress(done: int, total: int) -> None:
+            self._board.note(step=done, steps=total)
+            if chunk.chunk_key in self._withdrawn:
+                raise _WithdrawnError
+
+        return progress
+
+    def _loaded(self) -> Editor:
+        """The editor; without one no chunk can be edited, so that a failure to load it is the failure of all."""
+        if self._editor is None:
+            self._board.event("loading", editor=self._shard.editor, weights=self._shard.weights)
+            self._board.device_taken()
+            try:
+                self._editor = load_editor(self._shard)
+            except Exception:
+                self._over = True
+                raise
+            self._board.note(device=self._editor.device)
+        return self._editor
+
+    def _is_missing(self, group: Sequence[ShardChunk]) -> bool:
+        try:
+            return not self._is_marked(group)
+        except PermanentError:  # a damaged marker: raised again, and written down, when it is the group's turn
+            return True
+
+    def _is_marked(self, group: Sequence[ShardChunk]) -> bool:
+        marked = [chunk for chunk in group if valid_marker(self._store, chunk.chunk_key) is not None]
+        for chunk in marked:
+            self._done(chunk, edited=False)
+        return len(marked) == len(group)
+
+    def _done(self, chunk: ShardChunk, edited: bool) -> None:
+        status = self._board.status
+        if chunk.chunk_key not in status.done:
+            self._board.note(done=(*status.done, chunk.chunk_key))
+        if edited:
+            self._board.note(edited=(*status.edited, chunk.chunk_key))
+
+    def _fail(self, problem: SamaflowError, groups: Sequence[Sequence[ShardChunk]]) -> None:
+        keys = [chunk.chunk_key for group in groups for chunk in group]
+        transient = isinstance(problem, TransientError)
+        failures = [ChunkFailure(key, problem.category, str(problem), transient) for key in keys]
+        self._board.note(failed=(*self._board.status.failed, *failures))
+        self._board.event("chunks_failed", chunks=keys, category=problem.category, message=str(problem))
+
+    def _beat(self, over: threading.Event) -> None:
+        """From a thread, because a step can hold the main one: look for withdrawn chunks, keep the status fresh."""
+        quick = self._store.with_pauses(())
+        written = time.monotonic()
+        while not over.wait(LOOK_SECONDS):
+            try:
+                self._withdrawn = withdrawn(quick, self._shard.dispatch_id)
+            except SamaflowError as error:
+                self._board.say("store_in_trouble", message=str(error))
+            if time.monotonic() - written >= BEAT_SECONDS:
+                self._board.write(quick)
+                written = time.monotonic()
+
+    def _finish(self) -> Exit:
+        code = exit_code(self._board.status.failed)
+        self._board.note(state="failed" if code else "done", exit_code=int(code))
+        self._board.say("finished", exit_code=int(code))
+        # A permanent failure that nobody can read about is worth another worker.
+        return code if self._board.write() or code != Exit.FAILED else Exit.TRANSIENT
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, in 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_shape(chunk: ShardChunk, frames: Frames, what: str) -> None:
+    planned = (chunk.frames, chunk.height, chunk.width, 3)
+    if frames.shape != planned:
+        raise VerificationError(f"chunk {chunk.chunk_key}: {what} is (T, H, W, C) {frames.shape}, planned is {planned}")
+
+
+def _release_device_memory() -> None:
+    """Give back what a failed edit has left, so that the next chunk does not fail for it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def _lap(seconds: dict[str, float], part: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    seconds[part] = round(time.monotonic() - began, 3)
+
+
+# -- the process ------------------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Drain the shard that the command line names; the exit code is one of `Exit`."""
+    arguments = _arguments(argv)
+    stopping = Stopping(Exit.STOPPED, arguments.parent_pipe)
+    try:
+        address = shard_address(arguments.shard, os.environ)
+        store = Store(address.store)
+    except SamaflowError as error:
+        sys.stderr.write(f"samaflow-worker: {error}\n")
+        return Exit.FAILED
+    board = Board(store, address.dispatch_id, address.index, arguments.attempt)
+    with tempfile.TemporaryDirectory(prefix="samaflow-worker-") as scratch:
+        stopping.say_first(lambda reason: _say_farewell(board, Path(scratch), reason))
+        try:
+            return Worker(store, load_shard(store, address), board, Path(scratch)).run()
+        except SamaflowError as error:
+            return _give_up(board, error)
+
+
+def _give_up(board: Board, error: SamaflowError) -> Exit:
+    """The shard as a whole cannot be worked on."""
+    code = Exit.TRANSIENT if isinstance(error, TransientError) else Exit.FAILED
+    board.note(state="failed", problem=str(error), exit_code=int(code))
+    board.event("failed", category=error.category, message=str(error), exit_code=int(code))
+    return code
+
+
+def _say_farewell(board: Board, scratch: Path, reason: str) -> None:
+    board.note(state="stopped", exit_code=int(Exit.STOPPED))
+    board.event("stopped", reason=reason)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="samaflow-worker", description="Edit the chunks of one shard.")
+    parser.add_argument(
+        "shard", metavar="SHARD_URI", help="{store}/dispatches/<id>/<index>.json, or its folder and '/'"
+    )
+    parser.add_argument("--attempt", type=int, default=0, help="number of the round; names the status object")
+    parser.add_argument("--parent-pipe", action="store_true", help="end when standard input closes")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
