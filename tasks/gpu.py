@@ -7,7 +7,6 @@ model raises is translated here, once.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shutil
 import sys
@@ -19,16 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from edits import wire
-from edits.errors import DeviceError, PermanentError, RecordError, SamaflowError, TransientError, VerificationError
+from edits.errors import DeviceError, PermanentError, RecordError, SamaflowError, TransientError
 from edits.job import ChunkFailure, Marker, Shard, ShardChunk
-from edits.storage import Store, input_path, marker_path, output_path, valid_marker, withdrawn
+from edits.storage import Store, marker_path, output_path, valid_marker, withdrawn
 from sama_model.config import Recipe
-from sama_model.editors.base import Editor, EditRequest, Frames, array_of
+from sama_model.editors.base import Editor, EditRequest
 from tasks.board import Board, peak_memory, versions
+from tasks.chunk_files import get_input, sha256_of, write_output
 from tasks.exits import Exit, exit_code, translated
 from tasks.shard import load_editor, load_shard, shard_address
 from tasks.stopping import Stopping
@@ -61,16 +58,21 @@ class Worker:
 
     def run(self) -> Exit:
         """Edit every chunk that has no marker, and say how it went."""
-        beating = threading.Event()
-        threading.Thread(target=self._beat, args=(beating,), daemon=True).start()
+        ended = threading.Event()
+        threading.Thread(target=self._beat, args=(ended,), daemon=True).start()
+        try:
+            self._drain()
+        finally:
+            ended.set()
+        return self._finish()
+
+    def _drain(self) -> None:
         missing = [group for group in self._shard.groups if self._is_missing(group)]
         self._board.event("shard_loaded", chunks=len(self._shard.chunks), groups_missing=len(missing))
         for position, group in enumerate(missing):
             self._guarded(group, missing[position + 1 :])
             if self._over:
                 break
-        beating.set()
-        return self._finish()
 
     def _guarded(self, group: Sequence[ShardChunk], later: Sequence[Sequence[ShardChunk]]) -> None:
         """Edit one group; what it raises is its failure, and that of the later ones if this process is done for."""
@@ -84,7 +86,7 @@ class Worker:
                 traceback.print_exception(error)  # most likely a mistake in the code: for people, in the log
             self._over = self._over or type(problem) is DeviceError
             self._fail(problem, [group, *later] if self._over else [group])
-            _release_device_memory()
+        _release_device_memory()  # here, where the exception no longer holds on to the tensors of its frames
         self._board.note(current="", step=0, steps=0)
         for left in self._scratch.iterdir():
             left.unlink()
@@ -109,7 +111,7 @@ class Worker:
         with _lap(seconds, "edit"):
             edited = editor.edit(request, self._progress(chunk))
         with _lap(seconds, "write"):
-            local = self._written(chunk, edited)
+            local = write_output(chunk, edited, self._scratch)
         with _lap(seconds, "put"):
             sha256 = sha256_of(local)
             self._patient.put_file(output_path(chunk.chunk_key, sha256), local)
@@ -120,41 +122,12 @@ class Worker:
     def _request(self, chunk: ShardChunk) -> EditRequest:
         sampling = chunk.sampling
         return EditRequest(
-            frames=self._input(chunk),
+            frames=get_input(self._store, chunk, self._scratch),
             instruction=chunk.instruction,
             seed=chunk.seed,
             recipe=None if sampling is None else Recipe(sampling.steps, sampling.guidance, sampling.shift),
             first_latent=chunk.first_latent,
         )
-
-    def _input(self, chunk: ShardChunk) -> npt.NDArray[np.uint8]:
-        """The chunk's frames, if they are the ones that were split off for it."""
-        from edits.media.chunkfile import read_chunk  # here: a shard that is all done needs no decoder
-
-        path = input_path(chunk.input_key)
-        if (local := self._store.local(path)) is None:
-            local = self._scratch / "input.mkv"
-            self._store.fetch(path, local)
-        elif self._store.size(path) is None:
-            raise RecordError(f"{self._store.uri(path)}: the chunk's input is not in the store; split it again")
-        if (found := sha256_of(local)) != chunk.input_sha256:
-            raise VerificationError(
-                f"{self._store.uri(path)}: sha256 {found} instead of {chunk.input_sha256}; delete it and split it again"
-            )
-        frames = array_of(read_chunk(local))
-        _check_shape(chunk, frames, f"input {chunk.input_key}")
-        return frames
-
-    def _written(self, chunk: ShardChunk, edited: Frames) -> Path:
-        """A local file that holds `edited`, known by having been read back."""
-        from edits.media.chunkfile import read_chunk, write_chunk
-
-        _check_shape(chunk, edited, f"output of editor '{self._shard.editor}'")
-        local = self._scratch / "output.mkv"
-        write_chunk(local, edited)
-        if not np.array_equal(read_chunk(local), edited):
-            raise VerificationError(f"chunk {chunk.chunk_key}: the file that was written holds other frames")
-        return local
 
     def _mark(self, chunk: ShardChunk, device: str, size: int, sha256: str, seconds: dict[str, float]) -> None:
         shard = self._shard
@@ -214,11 +187,11 @@ class Worker:
         self._board.note(failed=(*self._board.status.failed, *failures))
         self._board.event("chunks_failed", chunks=keys, category=problem.category, message=str(problem))
 
-    def _beat(self, over: threading.Event) -> None:
+    def _beat(self, ended: threading.Event) -> None:
         """From a thread, because a step can hold the main one: look for withdrawn chunks, keep the status fresh."""
         quick = self._store.with_pauses(())
         written = time.monotonic()
-        while not over.wait(LOOK_SECONDS):
+        while not ended.wait(LOOK_SECONDS):
             try:
                 self._withdrawn = withdrawn(quick, self._shard.dispatch_id)
             except SamaflowError as error:
@@ -235,20 +208,8 @@ class Worker:
         return code if self._board.write() or code != Exit.FAILED else Exit.TRANSIENT
 
 
-def sha256_of(path: Path) -> str:
-    """Of a file's bytes, in 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_shape(chunk: ShardChunk, frames: Frames, what: str) -> None:
-    planned = (chunk.frames, chunk.height, chunk.width, 3)
-    if frames.shape != planned:
-        raise VerificationError(f"chunk {chunk.chunk_key}: {what} is (T, H, W, C) {frames.shape}, planned is {planned}")
-
-
 def _release_device_memory() -> None:
-    """Give back what a failed edit has left, so that the next chunk does not fail for it."""
+    """Give back what an edit has left, so that the next one does not fail for it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edits.job import Shard, ShardChunk
-from edits.storage import Store, input_path, marker_path, valid_marker, withdraw
+from edits.storage import Store, input_path, marker_path, status_path, valid_marker, withdraw
 from sama_model.editors.base import EditRequest, Frames, Progress
 from tasks import gpu
 from tasks.board import Board
@@ -256,3 +256,19 @@ def test_the_request_carries_what_the_shard_says(store: Store, chunks: list[Shar
     drain(put_shard(store, [chunk]), on_call(1, lambda request, progress: seen.append(request)))
     assert (seen[0].seed, seen[0].first_latent, seen[0].instruction, seen[0].recipe) == (7, 16, "warmer", None)
     assert np.array_equal(seen[0].frames, noise(0))
+
+
+def test_a_status_that_cannot_be_written_stops_nothing(
+    store: Store, chunks: list[ShardChunk], drain: Drain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.put_bytes(status_path(DISPATCH, 0, 0) + "/in the way", b"")
+    assert drain(put_shard(store, chunks), ScriptedEditor()) == 0
+    assert "status_not_written" in capsys.readouterr().out
+    assert all(valid_marker(store, chunk.chunk_key) for chunk in chunks)
+
+
+def test_a_failure_that_nobody_can_read_about_is_worth_another_try(
+    store: Store, chunks: list[ShardChunk], drain: Drain
+) -> None:
+    store.put_bytes(status_path(DISPATCH, 0, 0) + "/in the way", b"")
+    assert drain(put_shard(store, chunks), on_call(1, raising(ValueError("bad")))) == 75
