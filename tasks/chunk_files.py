@@ -1,4 +1,4 @@
-"""One chunk's files on the worker's side: its input, checked before it is edited, and its output, read back once written.
+"""One chunk's files on the worker's side: its input, checked before the edit, and its output, read back once written.
 
 Knows neither editors nor the order of things; the decoder is imported when the first chunk needs it.
 """
