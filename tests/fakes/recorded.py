@@ -63,11 +63,11 @@ def _chunk(index: int, name: str) -> Chunk:
     return Chunk(index, 0, 12 * index, 12 * index + 12, 1, lead, 0, f"{name}input".ljust(32, "0"), key(name))
 
 
-def marker(letter: str, sha256: str = "", device: str = "cpu") -> Marker:
-    """What a worker writes beside the chunk with this letter."""
-    digest = sha256 or letter * 64
+def marker(name: str, sha256: str = "", device: str = "cpu") -> Marker:
+    """What a worker writes beside the chunk with this name."""
+    digest = sha256 or (name * 64)[:64]
     return Marker(
-        chunk_key=key(letter),
+        chunk_key=key(name),
         output=f"output-{digest[:16]}.mkv",
         sha256=digest,
         size=99,

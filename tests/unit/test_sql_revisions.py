@@ -62,11 +62,11 @@ def test_migrations_make_the_very_tables_of_the_models_checks_and_defaults_inclu
     modelled.close()
 
 
-def test_every_constraint_and_index_has_a_name_of_the_convention(tmp_path: Path) -> None:
+def test_every_constraint_and_index_has_a_name_of_the_convention() -> None:
     prefixes = ("pk_", "fk_", "uq_", "ck_", "ix_")
     for table in METADATA.tables.values():
-        named = [*table.constraints, *table.indexes]
-        assert all(str(item.name).startswith(prefixes) for item in named), table.name
+        names = [str(item.name) for item in table.constraints] + [str(item.name) for item in table.indexes]
+        assert all(name.startswith(prefixes) for name in names), table.name
 
 
 def test_migrations_run_up_down_and_up_again_with_rows_in_the_tables(tmp_path: Path) -> None:
