@@ -5,6 +5,7 @@
     |   |-- ManifestError          the whole manifest is unusable (empty, binary, unknown column)
     |   |-- RowError               one row of a manifest is wrong: line, column, value, remedy
     |   |-- CellError              one value is wrong; becomes a RowError where line and column are known
+    |   |-- BadRowError            the cells of one row that are wrong for its source
     |   |-- SettingsError          samaflow.toml, an environment variable or a command-line value
     |   |-- TrustError             a URI outside the allowed roots or schemes
     |   |-- SourceError            a video that cannot be read whole, or of a kind that is refused
@@ -29,7 +30,7 @@ translated once, where the library is called, with `from`. `sama_model` raises i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -75,6 +76,16 @@ class CellError(PermanentError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{problem} {remedy}".rstrip())
+
+
+class BadRowError(PermanentError):
+    """Every cell of one row that is wrong for its source, found once the source was indexed."""
+
+    category = "row"
+
+    def __init__(self, errors: Sequence[RowError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(str(error) for error in errors))
 
 
 class SettingsError(PermanentError):
@@ -141,6 +152,12 @@ class WorkerError(TransientError):
 
 class BusyError(TransientError):
     category = "busy"
+
+
+def is_transient(category: str) -> bool:
+    """Whether the error that carries this category is worth trying again."""
+    kinds = [TransientError, *TransientError.__subclasses__(), *DeviceError.__subclasses__()]
+    return category in {kind.category for kind in kinds}
 
 
 def shortened(value: str, limit: int = 80) -> str:

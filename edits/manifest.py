@@ -5,8 +5,10 @@ Every wrong cell of every row is reported; good rows go on without the bad ones.
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+import io
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +26,15 @@ from edits.spreadsheet import Record, read_table
 from edits.timecode import end_frame, start_frame
 from edits.trust import Trust
 
-__all__ = ["Manifest", "ManifestRow", "read_manifest", "refuse_repeated_jobs", "resolve_row", "validate_rows"]
+__all__ = [
+    "Manifest",
+    "ManifestRow",
+    "one_row_manifest",
+    "read_manifest",
+    "reserve_output",
+    "resolve_row",
+    "validate_rows",
+]
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,13 @@ def read_manifest(data: bytes, name: str) -> Manifest:
         raise ManifestError(f"{name}: no rows. Write one line for each edit below the column names.")
     manifest_id = hashlib.sha256(data).hexdigest()[:16]
     return Manifest(manifest_id, name, table.header, tuple(records), tuple(errors))
+
+
+def one_row_manifest(cells: Mapping[str, str]) -> bytes:
+    """The bytes of a manifest with one row, `cells` by column name: what a form or a retry asks for."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([cells.keys(), cells.values()])
+    return text.getvalue().encode()
 
 
 def validate_rows(
@@ -222,14 +239,12 @@ def _resolved(row: ManifestRow, start: int, end: int, card: Card, index: FrameIn
     }
 
 
-def refuse_repeated_jobs(jobs: Iterable[EditJob]) -> tuple[tuple[EditJob, ...], tuple[RowError, ...]]:
-    """(jobs, errors): without those that would write an earlier job's file, which shows only once names are made."""
-    outputs: dict[str, int] = {}
-    unique: list[EditJob] = []
-    errors: list[RowError] = []
-    for job in jobs:
-        if (first := outputs.setdefault(job.output, job.line)) == job.line:
-            unique.append(job)
-        else:
-            errors.append(_same_output(job.line, job.output, first))
-    return tuple(unique), tuple(errors)
+def reserve_output(job: EditJob, taken: dict[str, int]) -> None:
+    """Note in `taken` (URI to line) where `job` writes: two rows may name one file, which shows once names are made.
+
+    Raises:
+        RowError: an earlier row writes there.
+    """
+    first = taken.setdefault(job.output, job.line)
+    if first != job.line:
+        raise _same_output(job.line, job.output, first)

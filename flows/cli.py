@@ -186,16 +186,15 @@ def lineage(
 
 @app.command()
 def doctor(
-    fix: Annotated[
-        bool, typer.Option("--fix", help="Remove leftovers of runs that died, migrate the database.")
-    ] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Remove leftovers of runs that died.")] = False,
+    migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database to this version's tables.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what is missing or left over on this machine, and how to mend it."""
     with problems():
         from flows import doctor as examination
 
-        findings = examination.examine(settings_here(), fix=fix)
+        findings = examination.examine(settings_here(), fix=fix, migrate=migrate)
         _print_json([finding.as_dict() for finding in findings]) if as_json else examination.show(findings)
     if any(finding.level == "broken" for finding in findings):
         raise typer.Exit(FAILED)

@@ -34,14 +34,14 @@ class Finding:
         return asdict(self)
 
 
-def examine(settings: Settings, *, fix: bool) -> list[Finding]:
-    """Look at everything; with `fix`, mend what can be mended."""
+def examine(settings: Settings, *, fix: bool, migrate: bool) -> list[Finding]:
+    """Look at everything; `fix` removes leftovers, `migrate` brings the database up to date."""
     return [
         *_model_packages(),
         _encoder(),
         _space(settings),
         _store(settings),
-        _database(settings, fix=fix),
+        _database(settings, migrate=migrate),
         *_leftovers(settings, fix=fix),
     ]
 
@@ -85,14 +85,14 @@ def _store(settings: Settings) -> Finding:
     return Finding("store", "fine", settings.store)
 
 
-def _database(settings: Settings, *, fix: bool) -> Finding:
+def _database(settings: Settings, *, migrate: bool) -> Finding:
     shown = redacted(settings.database)
     try:
-        if fix:
+        if migrate:
             sql.migrate(sql.connect(settings.database))
         sql.open_database(settings.database).close()
     except DatabaseError as error:
-        return Finding("database", "broken", f"{shown}: {error}", "samaflow doctor --fix brings it to this version")
+        return Finding("database", "broken", f"{shown}: {error}", "samaflow doctor --migrate brings it to this version")
     except SamaflowError as error:
         return Finding("database", "broken", f"{shown}: {error}", "wait, or end the process that holds it")
     return Finding("database", "fine", shown)

@@ -36,12 +36,13 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         markers = markers_of(run, plan)
         index = index_of(run, job.source, job.line)
         request = stitch_request(run, plan, index, markers, folder)
-        child.run("stitch", request, run.settings.limits, run.board.reporter(job.line, "stitch"))
+        child.run("stitch", request, run.limits, run.board.reporter(job.line, "stitch"))
         sql.change_state(run.db, job.job_id, JobState.CHECKING, "stitched")
-        verification = child.run("verify", request, run.settings.limits, run.board.reporter(job.line, "verify"))
+        verification = child.run("verify", request, run.limits, run.board.reporter(job.line, "verify"))
         check(run, plan, request, verification)
         finished = Path(request.output)
         publish.publish(run, job, finished, verification)
+        sql.record_lineage(run.db, job.job_id, {key: marker.sha256 for key, marker in markers.items()})
         record.end_job(run, job, JobState.DELIVERED, f"published as {job.output}")
         return verification
 

@@ -328,7 +328,7 @@ class Dispatcher:
             free -= self._claim_and_start(members, free) if free > 0 else 0
 
     def _unassigned(self) -> list[list[tuple[Chunk, OpenJob]]]:
-        """Missing chunks that no wave of ours has in work: a list for each editor and weights, by priority, then row."""
+        """Missing chunks that no wave of ours has in work: a list for each editor and weights, by priority and row."""
         assigned = {key for wave in self._waves for key in wave.missing}
         lists: dict[tuple[str, str], dict[str, tuple[Chunk, OpenJob]]] = {}
         for job in sorted(self._open.values(), key=lambda job: (-job.job.priority, job.job.line)):
@@ -342,6 +342,10 @@ class Dispatcher:
         """Take over dispatches whose flow is dead: the same shards, the next round, only what is missing."""
         for dispatch in sql.adoptable(self._run.db, chunk_keys):
             if not sql.adopt(self._run.db, dispatch.dispatch_id, self._run.owner):
+                continue
+            if dispatch.state is DispatchState.CLAIMED:
+                reason = "its flow died before the shards were written"
+                sql.end_dispatch(self._run.db, dispatch.dispatch_id, DispatchState.FAILED, reason)
                 continue
             try:
                 shards = [self._read_shard(dispatch.dispatch_id, index) for index in range(dispatch.shards)]

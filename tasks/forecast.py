@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from edits import storage
 from edits.errors import SamaflowError
-from edits.manifest import ManifestRow, resolve_row
-from edits.media.deliverables import writable_suffixes
+from edits.manifest import ManifestRow
 from edits.plan import Estimate, estimate, plan_video, total
 from tasks.intake import Order, index_of
 from tasks.run import Run
+from tasks.split import resolve
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,7 @@ def _to_go(part: RowForecast) -> float:
 def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowForecast:
     try:
         index = index_of(run, row.source, row.line, quick=quick)
-        job = resolve_row(
-            row, index, run.catalogue, writable_suffixes(row.deliverable, index), run.settings, manifest_id
-        )
+        job = resolve(run, manifest_id, row, index)
     except SamaflowError as error:
         return _refused(row.line, str(error), row.source, row.editor, row.weights)
     card = run.catalogue[job.editor].weights[job.weights]

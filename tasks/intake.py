@@ -86,7 +86,7 @@ def index_of(run: Run, uri: str, line: int, *, quick: bool = False) -> FrameInde
         SourceError: the source is missing, damaged or of a kind that is refused.
     """
     if quick:
-        return child.run("quick_index", source_file(run, uri), run.settings.limits)
+        return child.run("quick_index", source_file(run, uri), run.limits)
     mark = fingerprint(uri, run.settings.endpoint_url)
     cached = run.settings.state_folder / "indexes" / f"{mark.key}.json"
     with run.lock(uri):
@@ -105,7 +105,7 @@ def _read_index(cached: Path) -> FrameIndex | None:
 
 def _make_index(run: Run, uri: str, mark: Fingerprint, cached: Path, line: int) -> FrameIndex:
     path = source_file(run, uri)
-    index: FrameIndex = child.run("index", path, run.settings.limits, run.board.reporter(line, "index"))
+    index: FrameIndex = child.run("index", path, run.limits, run.board.reporter(line, "index"))
     cached.parent.mkdir(parents=True, exist_ok=True)
     part = cached.with_suffix(".part")
     part.write_bytes(wire.dump(index))

@@ -32,6 +32,13 @@ class JobProgress:
     seconds: tuple[tuple[str, float], ...] = ()
     """Wall seconds of the stages that are over, in order."""
 
+    def seconds_by_stage(self) -> dict[str, float]:
+        """`seconds`, with a stage that was entered twice added up."""
+        whole: dict[str, float] = {}
+        for stage, spent in self.seconds:
+            whole[stage] = whole.get(stage, 0.0) + spent
+        return whole
+
     @property
     def fraction(self) -> float:
         """Share of the whole job that is done, 0 to 1, by the weights of `STAGES`."""

@@ -19,6 +19,7 @@ from edits.media.records import Verification
 from edits.storage import Store
 from edits.trust import local_path
 from tasks.run import Run
+from tasks.version import code_version
 
 WAIT_SECONDS = 1.0
 """Pause between two looks at a job that another live flow works on."""
@@ -83,7 +84,7 @@ def publish(run: Run, job: EditJob, finished: Path, verification: Verification) 
         OutputError: a file that is not this job's stands there, or the folder cannot be written.
         StoreError: the disk or bucket is full or does not answer.
     """
-    facts = (verification.sha256, verification.size, verification.streams)
+    facts = (verification.sha256, verification.size, verification.streams, code_version())
     sql.record_output_digest(run.db, job.job_id, job.output, *facts)
     if job.output.startswith("file:"):
         _publish_file(run, job, finished, local_path(job.output))

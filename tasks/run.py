@@ -44,6 +44,8 @@ class Run:
         self.owner = sql.this_process()
         self.catalogue: Catalogue = build_catalogue(settings)
         self.board = Board()
+        self.outputs: dict[str, int] = {}
+        """Which line writes which output URI."""
         self.edited: dict[str, Marker] = {}
         """Markers that workers of this run's dispatches wrote, by chunk key."""
         self.checks: dict[str, tuple[Check, ...]] = {}

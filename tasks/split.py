@@ -10,9 +10,9 @@ from prefect.cache_policies import NO_CACHE
 
 import sql
 from edits import storage, wire
-from edits.errors import RecordError, StateError
+from edits.errors import BadRowError, RowError, StateError
 from edits.job import Chunk, EditJob, InputRecord, JobState, VideoPlan
-from edits.manifest import ManifestRow, resolve_row
+from edits.manifest import ManifestRow, reserve_output, resolve_row
 from edits.media import child
 from edits.media.deliverables import writable_suffixes
 from edits.media.records import FrameIndex, SplitChunk, SplitRequest
@@ -47,7 +47,10 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
     with record.outcome(run, row.line) as outcome:
         index = index_of(run, row.source, row.line)
         sql.record_source(run.db, index.sha256, row.source, index.size, index.frames)
-        job = outcome.job = job_of(run, manifest_id, row, index)
+        job = resolve(run, manifest_id, row, index)
+        sql.record_job(run.db, job)
+        run.board.resolved(row.line, job.job_id)
+        outcome.job = job
         if publish.take_or_wait(run, job):
             return _delivered_already(run, job, plan_of(run, job, index))
         sql.change_state(run.db, job.job_id, JobState.SPLITTING, "its turn has come")
@@ -69,23 +72,29 @@ def _delivered_already(run: Run, job: EditJob, plan: VideoPlan) -> Prepared:
     return Prepared(job, plan, {}, (), delivered=True)
 
 
-def job_of(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> EditJob:
-    """The row, resolved against its source and recorded."""
+def resolve(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> EditJob:
+    """The job that the row means on its source.
+
+    Raises:
+        BadRowError: cells that are wrong for this source.
+        RowError: another row of this run writes the same file.
+    """
     suffixes = writable_suffixes(row.deliverable, index)
-    job = resolve_row(row, index, run.catalogue, suffixes, run.settings, manifest_id)
-    sql.record_job(run.db, job)
-    run.board.resolved(row.line, job.job_id)
+    try:
+        job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id)
+    except* RowError as group:
+        raise BadRowError([error for error in group.exceptions if isinstance(error, RowError)]) from None
+    with run.lock("outputs"):
+        reserve_output(job, run.outputs)
     return job
 
 
 def plan_of(run: Run, job: EditJob, index: FrameIndex) -> VideoPlan:
     """The job's plan: read if it was written, else made and written. Never made twice."""
     path = storage.plan_path(job.job_id)
-    try:
-        return wire.load(VideoPlan, run.store.read(path), path)
-    except RecordError:
-        if run.store.size(path) is not None:
-            raise
+    written = run.store.read_or_none(path)
+    if written is not None:
+        return wire.load(VideoPlan, written, path)
     card = run.catalogue[job.editor].weights[job.weights]
     plan = plan_video(job, index, card)
     run.store.put_bytes(path, wire.dump(plan))
@@ -104,10 +113,11 @@ def split_chunks(run: Run, plan: VideoPlan, index: FrameIndex, missing: list[Chu
 def read_input(run: Run, input_key: str) -> InputRecord | None:
     """The record of an input that is whole: written after the file, and the file has its size."""
     path = storage.input_record_path(input_key)
-    if run.store.size(path) is None:
+    data = run.store.read_or_none(path)
+    if data is None:
         return None
-    record = wire.load(InputRecord, run.store.read(path), path)
-    return record if run.store.size(storage.input_path(input_key)) == record.size else None
+    whole = wire.load(InputRecord, data, path)
+    return whole if run.store.size(storage.input_path(input_key)) == whole.size else None
 
 
 def _write_inputs(run: Run, plan: VideoPlan, index: FrameIndex, chunks: list[Chunk]) -> dict[str, InputRecord]:
@@ -123,7 +133,7 @@ def _write_inputs(run: Run, plan: VideoPlan, index: FrameIndex, chunks: list[Chu
             height=plan.height,
             fit=plan.fit,
         )
-        records = child.run("split", request, run.settings.limits, run.board.reporter(plan.job.line, "split"))
+        records = child.run("split", request, run.limits, run.board.reporter(plan.job.line, "split"))
         return {
             chunk.input_key: _put_input(run, chunk, record, Path(part.path))
             for chunk, record, part in zip(chunks, records, request.chunks, strict=True)

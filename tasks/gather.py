@@ -1,0 +1,149 @@
+"""Collects what the report of a run shows from the board, the database, the store and the files themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import sql
+from edits import storage, wire
+from edits.errors import SamaflowError, is_transient, shortened
+from edits.job import EditJob, JobState, Marker, VideoPlan
+from edits.media import child
+from edits.media.records import StillRequest
+from edits.trust import local_path
+from tasks.intake import Order, source_file
+from tasks.progress import JobProgress, Snapshot
+from tasks.report import (
+    ChunkState,
+    Report,
+    ReportChunk,
+    ReportFact,
+    ReportJob,
+    ReportPicture,
+    ReportProblem,
+    ReportRow,
+    ReportTiming,
+    frames_to_show,
+    render,
+)
+from tasks.run import Run
+from tasks.split import ALREADY
+from tasks.version import code_version
+
+PICTURES = 4
+"""Frames of a job that the report shows."""
+PICTURE_WIDTH = 480
+"""Pixels."""
+
+
+def write_report(run: Run, order: Order, snapshot: Snapshot) -> Path:
+    """Render the report of this run and put it into the state folder, in one step."""
+    sources = {row.line: row.source for row in order.rows}
+    report = Report(
+        manifest=order.name,
+        manifest_id=order.manifest_id,
+        store=run.settings.store,
+        executor=f"{run.settings.executor}, {run.settings.workers} workers",
+        version=code_version(),
+        started=datetime.now(UTC) - timedelta(seconds=snapshot.elapsed),
+        seconds=snapshot.elapsed,
+        jobs=tuple(_job(run, progress) for progress in snapshot.jobs if progress.job_id),
+        row_errors=order.errors,
+        stopped_rows=tuple(
+            ReportRow(progress.line, sources[progress.line], _problem(progress))
+            for progress in snapshot.jobs
+            if not progress.job_id
+        ),
+    )
+    target = run.settings.state_folder / "reports" / f"{order.manifest_id}.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part")
+    part.write_text(render(report), encoding="utf-8")
+    return part.replace(target)
+
+
+def _job(run: Run, progress: JobProgress) -> ReportJob:
+    record = sql.job(run.db, progress.job_id)
+    job, plan = record.job, written_plan(run, record.job)
+    artifact = sql.output_of(run.db, job.job_id)
+    delivered = record.state is JobState.DELIVERED
+    return ReportJob(
+        line=progress.line,
+        job_id=job.job_id,
+        state=record.state,
+        source=job.source,
+        output=job.output,
+        instruction=job.instruction,
+        editor=job.editor,
+        weights=job.weights,
+        deliverable=job.deliverable,
+        start=job.start,
+        end=job.end,
+        seconds=sum(seconds for _, seconds in progress.seconds),
+        size=artifact.size if artifact and delivered else None,
+        already_delivered=progress.message == ALREADY,
+        shots=plan.shots if plan else (),
+        chunks=tuple(_chunks(run, plan)) if plan else (),
+        pictures=tuple(_pictures(run, plan)) if plan and delivered else (),
+        timings=tuple(ReportTiming(name, spent) for name, spent in progress.seconds_by_stage().items()),
+        checks=run.checks.get(job.job_id, ()),
+        lineage=tuple(_facts(job, plan, artifact.sha256 if artifact and delivered else "")),
+        problem=None if delivered else _problem(progress),
+        project=job.project,
+        notes=job.notes,
+    )
+
+
+def _problem(progress: JobProgress) -> ReportProblem:
+    return ReportProblem(progress.category, progress.message, is_transient(progress.category))
+
+
+def _chunks(run: Run, plan: VideoPlan) -> Iterator[ReportChunk]:
+    for chunk in plan.chunks:
+        marker: Marker | None = run.edited.get(chunk.chunk_key)
+        state = ChunkState.EDITED if marker else ChunkState.REUSED
+        if marker is None and storage.valid_marker(run.store, chunk.chunk_key) is None:
+            state = ChunkState.MISSING
+        seconds = sum(marker.seconds.values()) if marker else 0.0
+        yield ReportChunk(chunk.shot, chunk.start, chunk.end, chunk.padding, state, seconds)
+
+
+def _pictures(run: Run, plan: VideoPlan) -> Iterator[ReportPicture]:
+    """Frames before and after; a picture that cannot be made is left out, the deliverable does not depend on it."""
+    if not plan.job.output.startswith("file:"):
+        return
+    source, result = source_file(run, plan.job.source), local_path(plan.job.output)
+    for shot, frame in frames_to_show(plan.shots, PICTURES):
+        try:
+            before = child.run("still", StillRequest(str(source), frame, PICTURE_WIDTH), run.limits)
+            after = child.run("still", StillRequest(str(result), frame - plan.job.start, PICTURE_WIDTH), run.limits)
+        except SamaflowError:
+            continue
+        yield ReportPicture(shot, frame, before.seconds, before.picture, after.picture)
+
+
+def _facts(job: EditJob, plan: VideoPlan | None, sha256: str) -> Iterator[ReportFact]:
+    yield ReportFact("Source sha256", job.source_sha256)
+    yield ReportFact("Frames", f"{job.start} to {job.end - 1}")
+    yield ReportFact("Editor", f"{job.editor}, version {plan.editor_version}" if plan else job.editor)
+    yield ReportFact("Weights", f"{job.weights} {job.weights_digest}".strip())
+    if job.sampling is not None:
+        sampling = job.sampling
+        yield ReportFact(
+            "Sampling", f"{sampling.steps} steps, guidance {sampling.guidance:g}, shift {sampling.shift:g}"
+        )
+        yield ReportFact("Seed", str(job.seed))
+    if plan is not None:
+        yield ReportFact("Working size", f"{plan.width} x {plan.height}, {plan.numerics}")
+    if sha256:
+        yield ReportFact("Deliverable sha256", sha256)
+    yield ReportFact("Instruction", shortened(job.instruction, 400))
+
+
+def written_plan(run: Run, job: EditJob) -> VideoPlan | None:
+    """The plan as it lies in the store; None when the job did not get that far."""
+    path = storage.plan_path(job.job_id)
+    data = run.store.read_or_none(path)
+    return None if data is None else wire.load(VideoPlan, data, path)

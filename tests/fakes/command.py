@@ -1,0 +1,84 @@
+"""`samaflow` as a person runs it: a process in a folder, against a Prefect server that the tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SAMAFLOW = Path(sys.executable).with_name("samaflow")
+
+
+class Folder:
+    """A working folder with a manifest, its own state and its own deliverables."""
+
+    def __init__(self, path: Path, prefect_url: str) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAMAFLOW_", "PREFECT_"))}
+        self._environ = {**kept, "PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(path / ".prefect")}
+
+    def manifest(self, *rows: dict[str, object], name: str = "manifest.csv") -> Path:
+        """Write the rows, whose keys are columns, as a CSV file."""
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        lines = [",".join(columns), *(",".join(_quoted(row.get(column, "")) for column in columns) for row in rows)]
+        target = self.path / name
+        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return target
+
+    def run(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        command = [str(SAMAFLOW), *arguments]
+        return subprocess.run(
+            command, cwd=self.path, env=self._environ, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """The command's JSON document; fails the test when it ends with another code."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout)
+
+    def edit(self, *arguments: str, code: int = 0, name: str = "manifest.csv") -> Any:
+        return self.json("edit", name, *arguments, code=code)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [str(SAMAFLOW), *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.path, env=self._environ, stdout=pipe, stderr=pipe, text=True)
+
+    def markers(self) -> set[str]:
+        """Chunk keys that are edited."""
+        return {path.parent.name for path in self.path.glob(".samaflow/store/chunks/*/result.json")}
+
+    def deliverables(self) -> list[Path]:
+        return sorted(path for path in (self.path / "deliverables").glob("*") if not path.name.startswith("."))
+
+
+def kill_tree(process: subprocess.Popen[str]) -> None:
+    """SIGKILL for a process and everything that it started."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        time.sleep(0.05)
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n') else text
