@@ -91,7 +91,7 @@ def translated(error: Exception) -> errors.SamaflowError:
         return errors.DeviceMemoryError(text)
     if (of_torch and name == "AcceleratorError") or re.match(r"(CUDA|HIP|cuDNN|NCCL)\b.*error", str(error)):
         return errors.DeviceError(text)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate" in str(error):
         return errors.WorkerError(f"host memory did not suffice: {text}")
     if isinstance(error, OSError):
         return errors.StoreError(f"the worker's own disk: {text}")

@@ -19,6 +19,7 @@ import pytest
 
 from edits.job import Sampling, ShardChunk
 from edits.storage import Store, input_path, valid_marker, withdraw
+from sama_model.cards import card
 from tests.fakes.s3 import BUCKET, ENVIRON, s3_server
 from tests.fakes.shards import DISPATCH, command, edited, noise, put_chunk, put_shard, run_worker, status_of
 
@@ -261,3 +262,16 @@ def test_the_worker_loads_no_torch_for_grade_and_never_the_flow_side(store: Stor
     )
     ended = subprocess.run([sys.executable, "-c", script, uri], check=False, stdout=subprocess.DEVNULL)
     assert ended.returncode == 0
+
+
+def test_a_model_edits_a_chunk_and_the_marker_says_with_what(store: Store, tmp_path: Path) -> None:
+    sampling = Sampling(steps=2, guidance=1.0, shift=3.0)
+    chunk = put_chunk(store, tmp_path, 0, noise(0, 5, 32, 32), "a robot", sampling)
+    put_shard(store, [chunk], "sama")
+    assert run_worker(store)[0] == 0
+    marker = valid_marker(store, chunk.chunk_key)
+    assert marker is not None
+    assert marker.versions.keys() == {"python", "samaflow", "torch", "diffusers"}
+    assert (marker.editor, marker.weights_digest) == ("sama", card("sama", "tiny").digest)
+    assert edited(store, chunk, tmp_path).shape == (5, 32, 32, 3)
+    assert status_of(store).gpu_seconds >= marker.seconds["edit"]

@@ -77,6 +77,7 @@ ModelWeightsError = type("WeightsError", (ValueError,), {"__module__": "sama_mod
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), errors.DeviceError),
         (OtherOutOfMemory("x"), errors.PermanentError),
         (MemoryError(), errors.WorkerError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), errors.WorkerError),
         (OSError(28, "No space left on device"), errors.StoreError),
         (ValueError("T must be 4k+1"), errors.PermanentError),
         (ModuleNotFoundError("No module named 'torch'"), errors.PermanentError),
