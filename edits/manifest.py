@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edits.catalogue import Card, Catalogue
 from edits.columns import BY_NAME, REQUIRED
-from edits.errors import ManifestError, RowError, shortened
+from edits.errors import BadRowError, ManifestError, RowError, shortened
 from edits.job import EditJob
 from edits.keys import digest, job_id
 from edits.media.records import FrameIndex
@@ -167,7 +167,7 @@ def resolve_row(
     """The job that `row` means on its source. `suffixes`: those its deliverable can be written with, the usual first.
 
     Raises:
-        ExceptionGroup: of `RowError`, every cell that is wrong for this source.
+        BadRowError: every cell that is wrong for this source.
     """
     texts = {"start": row.start.text if row.start else "", "end": row.end.text if row.end else "", "output": row.output}
     errors = RowErrors(row.line, texts)
@@ -179,7 +179,7 @@ def resolve_row(
     if output == row.source:
         errors.add("output", "this is the row's own source; a source is never written.", "Name another file.")
     if errors.found:
-        raise ExceptionGroup(f"line {row.line}", errors.found)
+        raise BadRowError(errors.found)
     return EditJob(
         job_id=job_id(index.sha256, resolved, output),
         manifest_id=manifest_id,

@@ -16,7 +16,7 @@ from edits.job import Chunk, EditJob, VideoPlan
 from edits.keys import ChunkFields, InputFields, chunk_key, input_key
 from edits.media.records import FrameIndex
 
-FIT = "stretch"
+FIT = "squeeze"
 """How a picture becomes the working size: the whole of it, each side scaled on its own. Nothing is cropped away: every
 pixel of the source has its place in the edit, and the two aspects differ by a few percent."""
 

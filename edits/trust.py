@@ -22,7 +22,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
 """At least two letters: one letter before a colon is a Windows drive."""
 _WINDOWS = re.compile(r"[A-Za-z]:|\\\\|//")
 _FILE_OF_DRIVE = re.compile(r"/[A-Za-z]:[/\\]")
-_BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._\-]{1,62}")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{1,62}")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -193,13 +193,13 @@ def _comparable(place: str) -> str:
 
 def _normal_object(place: str) -> str:
     """`s3://bucket/key`, with nothing in it that S3, fsspec or a proxy could read as another key."""
-    bucket, *segments = f"s3://{place[5:]}".rstrip("/").split("/")[2:]
-    if place[3:5] != "//" or not _BUCKET.fullmatch(f"s3://{bucket}"):
+    bucket, *segments = place[5:].rstrip("/").split("/")
+    if place[3:5] != "//" or not _BUCKET.fullmatch(bucket):
         raise TrustError(f"{_shown(place)}: not an object's place. Write s3://bucket/key.")
-    if any(segment in ("", ".", "..") for segment in segments):
-        raise TrustError(f"{_shown(place)}: a key has no empty, '.' or '..' parts. Write it out.")
     if "::" in place or "\\" in place:
         raise TrustError(f"{_shown(place)}: a key has no '::' and no backslash.")
+    if any(segment in ("", ".", "..") for segment in segments):
+        raise TrustError(f"{_shown(place)}: a key has no empty, '.' or '..' parts. Write it out.")
     return "/".join((f"s3://{bucket}", *segments))
 
 
