@@ -67,3 +67,13 @@ def array_of(frames: Any) -> npt.NDArray[np.uint8]:
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or array.shape[0] == 0:
         raise ValueError(f"an editor takes (T, H, W, 3) uint8 RGB frames, not {array.shape} {array.dtype}")
     return array
+
+
+def without_recipe(request: EditRequest, card: WeightsCard) -> None:
+    """Refuse a sampling recipe where there is no sampler.
+
+    Raises:
+        ValueError: the request has one.
+    """
+    if request.recipe is not None:
+        raise ValueError(f"editor '{card.editor}' has no sampler: it takes no steps, guidance or shift")

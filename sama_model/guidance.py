@@ -1,0 +1,60 @@
+"""Text guidance: what the network says with the instruction, pushed away from what it says without.
+
+v = v- + scale * (v+ - v-), for the video's velocity and for the semantic one (models.md 1.1 step H). The source's
+latents are there in both branches: only the text differs. At scale 1 the negative branch cancels: it is not computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sama_model.tokens import Joint
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What one clip is edited by."""
+
+    source: Tensor
+    """(1, C, t, h, w) latents of the source."""
+    positive: Tensor
+    """(1, 512, d) context of the instruction."""
+    negative: Tensor
+    """(1, 512, d) context of the bare prefix."""
+
+
+class Network(Protocol):
+    """`SamaTransformer3DModel`, as the sampler sees it."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def __call__(
+        self,
+        hidden_states: Tensor,
+        source_states: Tensor,
+        semantic_states: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+    ) -> Joint: ...
+
+
+def guided_velocity(network: Network, state: Joint, conditions: Conditions, timestep: Tensor, scale: float) -> Joint:
+    """The velocity to integrate at `timestep` (1,)."""
+    positive = network(state.video, conditions.source, state.semantic, timestep, conditions.positive)
+    if scale == 1:
+        return positive
+    negative = network(state.video, conditions.source, state.semantic, timestep, conditions.negative)
+    return guide(positive, negative, scale)
+
+
+def guide(positive: Joint, negative: Joint, scale: float) -> Joint:
+    """Classifier-free guidance of both velocities."""
+    return Joint(
+        video=negative.video + scale * (positive.video - negative.video),
+        semantic=negative.semantic + scale * (positive.semantic - negative.semantic),
+    )
