@@ -125,7 +125,7 @@ class Wave:
         self._began = dict.fromkeys(indexes, datetime.now(UTC))
         settings = self._run.settings
         self._executor = LocalExecutor(
-            settings.store, len(indexes), settings.state_folder / "logs", settings.endpoint_url
+            settings.store, settings.workers, settings.state_folder / "logs", settings.endpoint_url
         )
         self._executor.start(self.dispatch_id, indexes, self._attempt)
 
@@ -189,10 +189,11 @@ class Wave:
     def _settle_failures(self, shard: Shard, code: int, status: WorkerStatus | None) -> None:
         """Chunks that failed for good leave `missing`; what may work next time stays."""
         known = {failure.chunk_key: failure for failure in (status.failed if status else ())}
+        problem = (status.problem if status else "") or outcome_of(code).summary
         for key in self.missing.intersection(chunk.chunk_key for chunk in shard.chunks):
             failure = known.get(key)
             if failure is None and not outcome_of(code).retry:
-                failure = ChunkFailure(key, outcome_of(code).category, outcome_of(code).summary, transient=False)
+                failure = ChunkFailure(key, outcome_of(code).category, problem, transient=False)
             if failure is not None and not failure.transient:
                 self.failures[key] = failure
                 self.missing.discard(key)

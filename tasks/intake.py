@@ -13,7 +13,7 @@ from edits.errors import ManifestError, RecordError, RowError
 from edits.manifest import ManifestRow, read_manifest, validate_rows
 from edits.media import child
 from edits.media.deliverables import DELIVERABLES
-from edits.media.records import FrameIndex
+from edits.media.records import FrameIndex, IndexRequest
 from edits.sources import Fingerprint, copy_source, fingerprint
 from edits.trust import local_path
 from tasks.run import Run
@@ -74,7 +74,7 @@ def source_file(run: Run, uri: str) -> Path:
     """The source as a local file: itself, or a copy fetched once a run from an object store."""
     if uri.startswith("file:"):
         return local_path(uri)
-    with run.lock(uri):
+    with run.lock(f"copy {uri}"):
         endpoint = run.settings.endpoint_url
         return copy_source(uri, fingerprint(uri, endpoint), run.settings.state_folder / "sources", endpoint)
 
@@ -86,10 +86,10 @@ def index_of(run: Run, uri: str, line: int, *, quick: bool = False) -> FrameInde
         SourceError: the source is missing, damaged or of a kind that is refused.
     """
     if quick:
-        return child.run("quick_index", source_file(run, uri), run.limits)
+        return child.run("quick_index", IndexRequest(str(source_file(run, uri))), run.limits)
     mark = fingerprint(uri, run.settings.endpoint_url)
     cached = run.settings.state_folder / "indexes" / f"{mark.key}.json"
-    with run.lock(uri):
+    with run.lock(f"index {uri}"):
         known = _read_index(cached)
         return known if known is not None else _make_index(run, uri, mark, cached, line)
 
@@ -105,7 +105,7 @@ def _read_index(cached: Path) -> FrameIndex | None:
 
 def _make_index(run: Run, uri: str, mark: Fingerprint, cached: Path, line: int) -> FrameIndex:
     path = source_file(run, uri)
-    index: FrameIndex = child.run("index", path, run.limits, run.board.reporter(line, "index"))
+    index: FrameIndex = child.run("index", IndexRequest(str(path)), run.limits, run.board.reporter(line, "index"))
     cached.parent.mkdir(parents=True, exist_ok=True)
     part = cached.with_suffix(".part")
     part.write_bytes(wire.dump(index))

@@ -19,7 +19,7 @@ import sql
 from edits.catalogue import Catalogue
 from edits.errors import BusyError
 from edits.job import Marker
-from edits.media.records import Check
+from edits.media.records import Check, Limits
 from edits.settings import Settings, load_settings
 from edits.storage import Store
 from edits.trust import Trust
@@ -74,6 +74,16 @@ class Run:
         self._heart.join()
         if "db" in self.__dict__:
             self.db.close()
+
+    @property
+    def limits(self) -> Limits:
+        """What decoding one file may cost."""
+        settings = self.settings
+        return Limits(
+            max_pixels=settings.max_pixels,
+            max_seconds=round(settings.max_duration_hours * 3600),
+            memory_bytes=round(settings.memory_gib * 2**30),
+        )
 
     @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
