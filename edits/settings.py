@@ -27,6 +27,9 @@ EXECUTORS = ("local", "kubernetes")
 _SERVICE_LINK = re.compile(r"SAMAFLOW_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_[0-9]+_(?:TCP|UDP)\w*)")
 """What Kubernetes sets in every pod beside a Service called samaflow."""
 
+_OF_DEPLOYMENTS = ("SAMAFLOW_HOME",)
+"""What `prefect.yaml` reads: the folder of the code that a deployment runs."""
+
 
 # -- kinds of values --------------------------------------------------------------------------------------------------
 
@@ -147,7 +150,7 @@ class Settings:
     currency: str = _setting("cost.currency", TEXT, "USD")
     """Unit of `gpu_hour_cost`."""
 
-    def roots_with(self, *folders: Path) -> tuple[str, ...]:
+    def roots_with(self, *folders: Path | str) -> tuple[str, ...]:
         """`roots`, the output folder when it is absolute, and `folders` (the manifest's, the current one)."""
         absolute = self.output_folder.startswith(("/", "s3:", "file:"))
         return (*self.roots, *([self.output_folder] if absolute else []), *(str(folder) for folder in folders))
@@ -204,7 +207,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str]) -> Found:
     for variable, text in environ.items():
-        if not variable.startswith(PREFIX) or _SERVICE_LINK.fullmatch(variable):
+        if not variable.startswith(PREFIX) or variable in _OF_DEPLOYMENTS or _SERVICE_LINK.fullmatch(variable):
             continue
         if variable not in _VARIABLES:
             known = nearest(variable.lower(), [name.lower() for name in _VARIABLES]).upper()

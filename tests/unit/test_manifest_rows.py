@@ -6,11 +6,13 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edits.columns import BY_NAME, COLUMNS, MAX_INSTRUCTION
 from edits.errors import RowError, SettingsError, TrustError
 from edits.job import Sampling
-from edits.manifest import ManifestRow, read_manifest, validate_rows
+from edits.manifest import ManifestRow, one_row_manifest, read_manifest, validate_rows
 from edits.settings import load_settings
 from edits.trust import Trust
 from tests.fakes.intake import DELIVERABLES, make_catalogue
@@ -258,6 +260,21 @@ def test_ten_thousand_rows_are_validated_in_memory_that_grows_with_them_alone(tm
     tracemalloc.stop()
     assert (len(rows), len(errors)) == (count, 0)
     assert peak < count * 6_000
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(BY_NAME)), st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=30)
+    )
+)
+def test_any_text_in_any_cell_is_a_row_or_an_error_of_its_line(cells: dict[str, str]) -> None:
+    folder = Path("/nowhere")
+    manifest = read_manifest(one_row_manifest({"source": "a.mp4", "instruction": "x", **cells}), "jobs.csv")
+    rows, errors = validate_rows(
+        manifest, make_catalogue(), DELIVERABLES, load_settings(folder, {}, {}), Trust([folder], ("file",), {}), folder
+    )
+    assert bool(rows) != bool(errors)
+    assert all(error.line == 2 and error.problem for error in errors)
 
 
 def test_an_error_of_every_row_is_reported(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import csv
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edits.errors import ManifestError
 from edits.manifest import Manifest, read_manifest
@@ -213,3 +215,37 @@ def test_the_identity_is_that_of_the_bytes() -> None:
     assert read(text).manifest_id == read_manifest(text.encode(), "other name").manifest_id
     assert read(text).manifest_id != read(text, "utf-8-sig").manifest_id
     assert len(read(text).manifest_id) == 16
+
+
+PIECES = [
+    "source,instruction",
+    "\n",
+    "\r\n",
+    "\r",
+    ",",
+    ";",
+    "\t",
+    '"',
+    '""',
+    "é",
+    "\x0c",
+    "\u2028",
+    "a.mp4",
+    " ",
+    "\ufeff",
+]
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=30),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le"]),
+    st.binary(max_size=8),
+)
+def test_any_bytes_at_all_are_a_manifest_or_a_manifest_error(pieces: list[str], encoding: str, tail: bytes) -> None:
+    data = ("source,instruction\n" + "".join(pieces)).encode(encoding) + tail
+    try:
+        manifest = read_manifest(data, "jobs.csv")
+    except ManifestError:
+        return
+    assert manifest.records or manifest.errors
+    assert all(len(record.fields) == len(manifest.header) for record in manifest.records)

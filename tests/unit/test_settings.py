@@ -183,6 +183,7 @@ def test_a_wrong_variable_is_named_with_what_is_right(tmp_path: Path, variable: 
 def test_variables_of_others_are_left_alone(tmp_path: Path) -> None:
     environ = {
         "PATH": "/bin",
+        "SAMAFLOW_HOME": "/code",
         "SAMAFLOW_PORT": "tcp://10.0.0.1:80",
         "SAMAFLOW_SERVER_SERVICE_HOST": "10.0.0.1",
         "SAMAFLOW_SERVICE_PORT_HTTP": "80",
