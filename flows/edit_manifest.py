@@ -7,11 +7,11 @@ A video's way, in the order of the calls: `tasks.intake` reads the manifest, `ta
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from prefect import flow
-from prefect.futures import wait
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.futures import PrefectFuture, wait
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
 from tasks.artifacts import live_progress
@@ -23,6 +23,9 @@ from tasks.retry import again
 from tasks.run import Run, open_run
 from tasks.split import split_video
 
+RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=4))
+"""Two splits ahead of the workers and two deliveries behind them. The cast: Prefect's own types disagree here."""
+
 ManifestPath = Annotated[str, Field(title="Manifest", description="Path of the CSV manifest.", min_length=1)]
 Store = Annotated[str | None, Field(title="Store", description="URI of the store; empty: as set.")]
 Workers = Annotated[int | None, Field(title="Workers", description="Local worker processes; empty: as set.", ge=1)]
@@ -30,7 +33,7 @@ Allow = Annotated[list[str] | None, Field(title="Allowed folders", description="
 Overwrite = Annotated[bool, Field(title="Overwrite", description="Replace deliverables that are already there.")]
 
 
-@flow(name="edit-manifest", task_runner=ThreadPoolTaskRunner(max_workers=4))
+@flow(name="edit-manifest", task_runner=RUNNER)
 def edit_manifest(
     manifest: ManifestPath,
     store: Store = None,
@@ -49,7 +52,7 @@ def edit_manifest(
         return edit(run, read_manifest_file(path), path.name, path.parent)
 
 
-@flow(name="retry-job", task_runner=ThreadPoolTaskRunner(max_workers=4))
+@flow(name="retry-job", task_runner=RUNNER)
 def retry_job(
     job_id: Annotated[str, Field(title="Job", description="Job id, or the beginning of one.", min_length=1)],
     chunks: Annotated[list[int] | None, Field(title="Chunks", description="Their numbers; edited again.")] = None,

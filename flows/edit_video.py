@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from edits.manifest import one_row_manifest
-from flows.edit_manifest import Allow, Overwrite, Store, Workers, edit
+from flows.edit_manifest import RUNNER, Allow, Overwrite, Store, Workers, edit
 from tasks.conclude import Summary
 from tasks.run import open_run
 
@@ -21,7 +20,7 @@ Position = Annotated[str, Field(description="Frame f120, seconds 12.5s or timeco
 Seed = Annotated[int | None, Field(title="Seed", ge=0, description="Empty is 0.")]
 
 
-@flow(name="edit-video", task_runner=ThreadPoolTaskRunner(max_workers=4))
+@flow(name="edit-video", task_runner=RUNNER)
 def edit_video(
     source: Source,
     instruction: Instruction,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 from edits.catalogue import Card, Catalogue, EditorEntry
 from edits.errors import InstructionError
 from edits.settings import Settings
 from sama_model.cards import CARDS
-from sama_model.editors import InstructionError as ModelInstructionError
 from sama_model.editors import check_instruction
+from sama_model.editors.base import InstructionError as ModelInstructionError
 
 
 def build_catalogue(settings: Settings) -> Catalogue:
@@ -22,7 +23,7 @@ def build_catalogue(settings: Settings) -> Catalogue:
             name=editor,
             weights=cards,
             default_weights=settings.default_weights.get(editor, next(iter(cards))),
-            check_instruction=lambda instruction, editor=editor: _check(editor, instruction),
+            check_instruction=partial(_check, editor),
         )
         for editor, cards in weights.items()
     }

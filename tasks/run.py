@@ -17,7 +17,7 @@ from types import TracebackType
 
 import sql
 from edits.catalogue import Catalogue
-from edits.errors import BusyError
+from edits.errors import BusyError, SettingsError
 from edits.job import Marker
 from edits.media.records import Check, Limits
 from edits.settings import Settings, load_settings
@@ -145,6 +145,8 @@ def open_run(
     here = Path.cwd()
     given = {name: value for name, value in overrides.items() if value is not None}
     settings = load_settings(here, os.environ, given)
+    if settings.executor != "local":
+        raise SettingsError(f"executor '{settings.executor}': only 'local' can run jobs in this version")
     allowed = (here, *folders, *(Path(folder).absolute() for folder in allow or ()))
     trust = Trust(settings.roots_with(*allowed), settings.schemes, settings.path_map)
     return Run(settings, trust, overwrite=overwrite)
