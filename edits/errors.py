@@ -156,7 +156,7 @@ class BusyError(TransientError):
 
 def is_transient(category: str) -> bool:
     """Whether the error that carries this category is worth trying again."""
-    kinds = [TransientError, *TransientError.__subclasses__(), *DeviceError.__subclasses__()]
+    kinds: list[type[SamaflowError]] = [TransientError, *TransientError.__subclasses__(), *DeviceError.__subclasses__()]
     return category in {kind.category for kind in kinds}
 
 

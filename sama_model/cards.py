@@ -49,7 +49,7 @@ TINY = WeightsCard(
 
 CARDS: dict[tuple[str, str], WeightsCard] = {
     (card.editor, card.name): card
-    for card in (_model_free("passthrough", "1", 0.0), _model_free("grade", "1", 0.02), TINY)
+    for card in (_model_free("passthrough", "1", 0.001), _model_free("grade", "1", 0.02), TINY)
 }
 """By (editor, weights); an editor's first weights are its default."""
 

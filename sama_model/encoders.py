@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from sama_model.config import TEXT_TOKENS
+from sama_model.editors.base import InstructionError
 
 PROMPT_PREFIX = "[Video edit]"
 """The released recipe: before every instruction, and alone as the negative prompt (models.md 1.1 step D)."""
@@ -39,10 +40,17 @@ def clean_prompt(prompt: str) -> str:
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[Tensor, Tensor]:
-    """Ids and mask (1, 512) of a cleaned prompt: the end mark appended, zeros behind it."""
-    batch: Any = tokenizer(
-        clean_prompt(prompt), padding="max_length", max_length=TEXT_TOKENS, truncation=True, return_tensors="pt"
-    )
+    """Ids and mask (1, 512) of a cleaned prompt: the end mark appended, zeros behind it.
+
+    Raises:
+        InstructionError: more than 512 tokens. The official code cuts there and does not say so.
+    """
+    batch: Any = tokenizer(clean_prompt(prompt), padding="max_length", max_length=TEXT_TOKENS, return_tensors="pt")
+    count = batch["input_ids"].shape[1]
+    if count > TEXT_TOKENS:
+        raise InstructionError(
+            f"the instruction is {count} tokens long with its prefix, the text encoder reads {TEXT_TOKENS}: shorten it"
+        )
     return batch["input_ids"], batch["attention_mask"]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from typing import ClassVar
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -42,10 +43,10 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
     """
 
     _supports_gradient_checkpointing = False
-    _no_split_modules = ("WanTransformerBlock",)
-    _repeated_blocks = ("WanTransformerBlock",)
-    _keep_in_fp32_modules = ("rope",)
-    _skip_layerwise_casting_patterns = ("patch_embedding", "condition_embedder", "segment_embedding", "norm", "rope")
+    _no_split_modules: ClassVar = ["WanTransformerBlock"]
+    _repeated_blocks: ClassVar = ["WanTransformerBlock"]
+    _keep_in_fp32_modules: ClassVar = ["rope"]
+    _skip_layerwise_casting_patterns: ClassVar = ["patch_embedding", "condition_embedder", "segment_embedding", "norm"]
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(

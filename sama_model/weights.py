@@ -219,6 +219,8 @@ def vae_sizes(tensors: Tensors) -> VaeSizes:
     """Sizes that the tensors' names and shapes tell. Raises WeightsError like `transformer_sizes`."""
     base = _shape(tensors, "encoder.conv1.weight")[0]
     layers = [f"encoder.downsamples.{i}." for i in range(_count(tensors, "encoder.downsamples."))]
+    if not layers:
+        raise WeightsError("no tensor 'encoder.downsamples.*': this is not a Wan VAE under its official names")
     resamples = [i for i, layer in enumerate(layers) if f"{layer}resample.1.weight" in tensors]
     per_stage = resamples[0] if resamples else len(layers)
     last_resnets = [i - 1 for i in [*resamples, len(layers)]]

@@ -147,6 +147,6 @@ def open_run(
     settings = load_settings(here, os.environ, given)
     if settings.executor != "local":
         raise SettingsError(f"executor '{settings.executor}': only 'local' can run jobs in this version")
-    allowed = (here, *folders, *(Path(folder).absolute() for folder in allow or ()))
+    allowed = (here, *folders, *(root if "://" in root else Path(root).absolute() for root in allow or ()))
     trust = Trust(settings.roots_with(*allowed), settings.schemes, settings.path_map)
     return Run(settings, trust, overwrite=overwrite)

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 import sql
 from edits import storage, wire
-from edits.errors import BadRowError, RowError, StateError
+from edits.errors import StateError
 from edits.job import Chunk, EditJob, InputRecord, JobState, VideoPlan
 from edits.manifest import ManifestRow, reserve_output, resolve_row
 from edits.media import child
@@ -80,10 +80,7 @@ def resolve(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> 
         RowError: another row of this run writes the same file.
     """
     suffixes = writable_suffixes(row.deliverable, index)
-    try:
-        job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id)
-    except* RowError as group:
-        raise BadRowError([error for error in group.exceptions if isinstance(error, RowError)]) from None
+    job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id)
     with run.lock("outputs"):
         reserve_output(job, run.outputs)
     return job

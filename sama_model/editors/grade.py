@@ -28,7 +28,12 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """Each grade and the words that name it."""
 
-PHRASES = {"black and white": "grayscale", "black & white": "grayscale", "black-and-white": "grayscale"}
+PHRASES = {
+    "black and white": "grayscale",
+    "black & white": "grayscale",
+    "black-and-white": "grayscale",
+    "b&w": "grayscale",
+}
 """Names of more than one word."""
 
 POLITE = frozenset(
@@ -36,8 +41,8 @@ POLITE = frozenset(
         r"\w+",
         """a add all an and apply be bit can clip color colors colour colours convert could do edit effect everything
         film filter footage frame frames give grade have i image in into it like little look looking make more movie
-        of our photo picture please scene shot slightly some style the this to tone tones turn version video want we
-        whole with would you""",
+        of our photo picture please scene shot slightly some style the this to tint tone toned tones turn version
+        video want we whole with would you""",
     )
 )
 """Words that ask without saying what."""
@@ -52,7 +57,7 @@ def grade_of(instruction: str) -> str:
     text = instruction.casefold()
     for phrase, name in PHRASES.items():
         text = text.replace(phrase, name)
-    words = re.findall(r"[\w'’&-]+", text)
+    words = re.findall(r"[\w'’&]+", text)
     by_word = {word: name for name, spellings in NAMES.items() for word in spellings}
     asked = list(dict.fromkeys(by_word[word] for word in words if word in by_word))
     unknown = [word for word in words if word not in by_word and word not in POLITE]
