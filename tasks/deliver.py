@@ -18,8 +18,6 @@ from tasks.intake import index_of, source_file
 from tasks.run import Run
 from tasks.split import Prepared
 
-PART_NAME = "deliverable"
-
 
 def deliver(run: Run, prepared: Prepared) -> Verification:
     """Stitch the job's chunks, check the result by decoding it, publish it.
@@ -73,7 +71,8 @@ def stitch_request(
         chunks=tuple(_stitch_chunk(run, chunk, markers[chunk.chunk_key], folder) for chunk in plan.chunks),
         detail=job.detail,
         deliverable=job.deliverable,
-        output=str(folder / f"{PART_NAME}{Path(job.output).suffix}"),
+        output=str(folder / f"deliverable{Path(job.output).suffix}"),
+        encoder_threads=run.settings.encoder_threads,
     )
 
 
