@@ -141,7 +141,7 @@ def _luma(picture: Picture) -> npt.NDArray[np.uint8]:
 def _by_channel(picture: Picture, warmth: int) -> Picture:
     """Red up and blue down by a curve that leaves black and white where they are."""
     level = np.arange(256)
-    bend = 4 * warmth * level * (255 - level) // 255**2
+    bend = np.rint(4 * warmth * level * (255 - level) / 255**2).astype(np.int64)
     tables = np.stack([level + bend, level, level - bend], axis=-1).clip(0, 255).astype(np.uint8)
     return np.stack([tables[picture[..., channel], channel] for channel in range(3)], axis=-1)
 

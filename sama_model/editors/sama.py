@@ -65,6 +65,10 @@ def load_sama(card: WeightsCard) -> SamaEditor:
 def load_tiny(digest: str) -> SamaPipeline:
     """The pipeline of the random weights `tiny`, float32 on the CPU; its tokens are the prompt's bytes.
 
+    Limits torch to one thread in this process. Alone, a second one gains a third; beside another busy process the two
+    wait for each other and a chunk was measured to take up to fifty times as long. One thread also means the same order
+    of additions, whatever the number of cores.
+
     Raises:
         WeightsError: the numbers drawn here are not those of the digest.
     """
@@ -75,6 +79,7 @@ def load_tiny(digest: str) -> SamaPipeline:
             f"the weights 'tiny' have digest {drawn}, their card says {digest}: this numpy draws other numbers; "
             "install the versions of constraints.txt"
         )
+    torch.set_num_threads(1)
     return SamaPipeline(
         tokenizer=ByT5Tokenizer(extra_ids=0),
         text_encoder=load_text_encoder(networks["text_encoder"], TEXT_ENCODER, torch.float32),

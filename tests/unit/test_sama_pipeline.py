@@ -1,0 +1,60 @@
+"""The pipeline's own rules: what it refuses, and where its noise comes from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sama_model.cards import card
+from sama_model.editors.sama import load_tiny
+from sama_model.pipeline import SamaPipeline
+from sama_model.sampling import generator_noise
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> SamaPipeline:
+    pipeline = load_tiny(card("sama", "tiny").digest)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def edit(pipeline: SamaPipeline, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    latents: torch.Tensor = pipeline(FRAMES, "make it snow", num_inference_steps=2, generator=generator).latents
+    return latents
+
+
+def test_a_generator_decides_the_whole_result(pipeline: SamaPipeline) -> None:
+    assert torch.equal(edit(pipeline, 1), edit(pipeline, 1))
+    assert not torch.equal(edit(pipeline, 1), edit(pipeline, 2))
+
+
+def test_a_generator_is_the_same_as_the_noise_that_it_draws(pipeline: SamaPipeline) -> None:
+    noise = generator_noise(pipeline.latent_shape(FRAMES), 1152, torch.Generator().manual_seed(1))
+    given = pipeline(FRAMES, "make it snow", num_inference_steps=2, noise=noise).latents
+    assert torch.equal(given, edit(pipeline, 1))
+
+
+def test_a_generator_and_noise_at_once_are_refused(pipeline: SamaPipeline) -> None:
+    noise = generator_noise(pipeline.latent_shape(FRAMES), 1152, torch.Generator())
+    with pytest.raises(ValueError, match="not both"):
+        pipeline(FRAMES, "make it snow", noise=noise, generator=torch.Generator())
+
+
+@pytest.mark.parametrize(("count", "remedy"), [(4, "pad it to 5 or cut it to 1"), (8, "pad it to 9 or cut it to 5")])
+def test_a_frame_count_that_is_not_4k_plus_1_is_refused(pipeline: SamaPipeline, count: int, remedy: str) -> None:
+    with pytest.raises(ValueError, match=remedy):
+        pipeline(np.zeros((count, 16, 24, 3), dtype=np.uint8), "make it snow")
+
+
+def test_a_picture_that_is_no_whole_patches_is_refused(pipeline: SamaPipeline) -> None:
+    with pytest.raises(ValueError, match="width must be a multiple of 8"):
+        pipeline(np.zeros((5, 16, 20, 3), dtype=np.uint8), "make it snow")
+
+
+def test_the_instruction_changes_the_result(pipeline: SamaPipeline) -> None:
+    night = pipeline(FRAMES, "turn day into night", num_inference_steps=2, generator=torch.Generator().manual_seed(1))
+    assert not torch.equal(night.latents, edit(pipeline, 1))
