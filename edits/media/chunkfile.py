@@ -1,0 +1,229 @@
+"""Chunk files: RGB frames in Matroska, lossless, in order, without meaning of time. Written here, read here.
+
+8-bit frames are H.264 in its lossless RGB mode, 16-bit ones FFV1; docs/decisions/0003-media-engine.md says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.error import FFmpegError
+
+from edits.errors import StoreError, VerificationError
+from edits.media.files import aside, writing
+from edits.media.formats import planes
+
+Rgb = npt.NDArray[Any]
+"""(H, W, 3), or (T, H, W, 3) for a clip: uint8, or uint16 over the full scale 0 to 65535."""
+
+_RATE = Fraction(25)
+"""Matroska wants times; they mean nothing here."""
+
+_CODECS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "uint8": ("libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast"}),
+    "uint16": ("ffv1", "gbrp16le", {"level": "3", "slices": "4", "slicecrc": "1"}),
+}
+"""dtype -> encoder, pixel format that it is fed, options."""
+
+_THREADS = 2
+"""Of a reader or writer. Fixed for the writer, so that equal frames are equal bytes on any machine."""
+
+_DETERMINISTIC = {"fflags": "+bitexact"}
+"""No random identifiers in the container: equal frames give equal files, which stitching makes use of."""
+
+
+class ChunkWriter:
+    """Writes frames one by one, aside; `close` gives the file its name. A context manager that closes or abandons.
+
+    Every method raises StoreError when the disk is full and OutputError when the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, width: int, height: int, dtype: str = "uint8") -> None:
+        self.path = path
+        self.frames = 0
+        codec, self._format, options = _CODECS[dtype]
+        self._shape, self._dtype = (height, width, 3), dtype
+        self._aside = aside(path)
+        with writing(path):
+            self._container = av.open(str(self._aside), "w", format="matroska", options=dict(_DETERMINISTIC))
+            stream: Any = self._container.add_stream(codec, rate=_RATE, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, self._format
+        stream.codec_context.thread_count = _THREADS
+        self._stream = stream
+
+    def __enter__(self) -> ChunkWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def write(self, frame: Rgb) -> None:
+        """Append one (H, W, 3) frame.
+
+        Raises:
+            ValueError: another shape or dtype than the file's.
+        """
+        if frame.shape != self._shape or frame.dtype.name != self._dtype:
+            raise ValueError(f"a frame of {self._shape} {self._dtype} is expected, not {frame.shape} {frame.dtype}")
+        picture = self._picture(np.ascontiguousarray(frame))
+        picture.pts, picture.time_base = self.frames, 1 / _RATE
+        with writing(self.path):
+            self._container.mux(self._stream.encode(picture))
+        self.frames += 1
+
+    def _picture(self, frame: Rgb) -> av.VideoFrame:
+        if self._format == "rgb24":
+            return av.VideoFrame.from_numpy_buffer(frame, format="rgb24")
+        picture = av.VideoFrame(self._shape[1], self._shape[0], self._format)
+        for target, channel in zip(planes(picture), (1, 2, 0), strict=True):
+            np.copyto(target, frame[:, :, channel])
+        return picture
+
+    def close(self) -> None:
+        """Write what the encoder still holds and the index, check the count, and give the file its name."""
+        try:
+            with writing(self.path):
+                self._container.mux(self._stream.encode())
+                self._container.close()
+            if (found := count_frames(self._aside)) != self.frames:
+                raise StoreError(
+                    f"{self.path}: {found} of {self.frames} frames reached the disk; check it and try again"
+                )
+            with writing(self.path):
+                self._aside.replace(self.path)
+        finally:
+            self._aside.unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """Delete a file that will not be finished."""
+        with contextlib.suppress(FFmpegError, OSError):
+            self._container.close()
+        self._aside.unlink(missing_ok=True)
+
+
+class ChunkReader:
+    """Reads frames in order. Use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a chunk file.
+
+        Raises:
+            VerificationError: not a chunk file.
+        """
+        self.path = path
+        try:
+            self._container = av.open(
+                f"file:{path}", options={"format_whitelist": "matroska", "protocol_whitelist": "file"}
+            )
+            self._stream = self._container.streams.video[0]
+        except (FFmpegError, IndexError) as error:
+            raise VerificationError(
+                f"{path}: not a chunk file, or not there ({error}); delete it and make it again"
+            ) from error
+        self._stream.thread_type = "AUTO"
+        self._stream.thread_count = _THREADS
+
+    def __enter__(self) -> ChunkReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self._stream.codec_context.width, self._stream.codec_context.height
+
+    def frames(self) -> Iterator[Rgb]:
+        """Each frame as (H, W, 3).
+
+        Raises:
+            VerificationError: the file is damaged, or holds something else than RGB.
+        """
+        number = 0
+        try:
+            for frame in self._container.decode(self._stream):
+                if frame.is_corrupt:
+                    raise VerificationError(
+                        f"{self.path}: frame {number} is damaged; delete the file and make it again"
+                    )
+                yield self._rgb(frame)
+                number += 1
+        except FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
+            raise VerificationError(
+                f"{self.path}: cannot be read at frame {number} ({error.strerror}); delete it and make it again"
+            ) from error
+
+    def count(self) -> int:
+        """Number of frames in a file just opened, by reading packets without decoding them; reads it to its end."""
+        try:
+            return sum(packet.size > 0 for packet in self._container.demux(self._stream))
+        except FFmpegError as error:
+            raise VerificationError(
+                f"{self.path}: cannot be read ({error.strerror}); delete it and make it again"
+            ) from error
+
+    def _rgb(self, frame: av.VideoFrame) -> Rgb:
+        if frame.format.name not in ("gbrp", "gbrp16le"):
+            raise VerificationError(f"{self.path}: holds {frame.format.name} pictures, not RGB: not a chunk file")
+        green, blue, red = planes(frame)
+        return np.asarray(cv2.merge([red, green, blue]))
+
+
+def write_chunk(path: Path, frames: Rgb) -> None:
+    """Write a clip; the file appears under its name when it is whole.
+
+    Args:
+        frames: (T, H, W, 3) RGB, uint8 or uint16, at least one frame.
+
+    Raises:
+        ValueError: another shape or dtype.
+        StoreError: no room on the disk.
+        OutputError: the folder cannot be written.
+    """
+    if frames.ndim != 4 or frames.shape[3] != 3 or not len(frames) or frames.dtype.name not in _CODECS:
+        raise ValueError(f"a clip is (T, H, W, 3) RGB in uint8 or uint16, not {frames.shape} {frames.dtype}")
+    with ChunkWriter(path, frames.shape[2], frames.shape[1], frames.dtype.name) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+def read_chunk(path: Path) -> Rgb:
+    """The whole clip as (T, H, W, 3).
+
+    Raises:
+        VerificationError: not a chunk file, damaged, or empty.
+    """
+    with ChunkReader(path) as reader:
+        frames = list(reader.frames())
+    if not frames:
+        raise VerificationError(f"{path}: holds no frames; delete it and make it again")
+    return np.stack(frames)
+
+
+def count_frames(path: Path) -> int:
+    """Number of frames, by reading packets without decoding them.
+
+    Raises:
+        VerificationError: not a chunk file.
+    """
+    with ChunkReader(path) as reader:
+        return reader.count()

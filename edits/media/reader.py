@@ -1,0 +1,175 @@
+"""Opening a file that nobody vouches for and decoding it in order: the only place that reads video with PyAV.
+
+Allowed demuxers and the `file` protocol only, so that a playlist or a script in video's clothing opens nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+from av.error import FFmpegError
+
+from edits.errors import SourceError
+from edits.media.records import FrameIndex, Limits
+
+FORMATS = "mov,matroska"
+"""Demuxers, by ffmpeg's names: MP4, MOV and their kin; Matroska and WebM."""
+
+_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+_DECODER_OPTIONS = {"err_detect": "crccheck+explode"}
+"""Damage raises instead of being painted over."""
+
+KINDS = "MP4, MOV, Matroska and WebM"
+
+
+class Source:
+    """A file with one video stream, open for reading. Use as a context manager."""
+
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+        """Open `path`.
+
+        Raises:
+            SourceError: missing, unreadable, of a kind that is not read, or without one video stream.
+        """
+        self.path = path
+        self.limits = limits or Limits()
+        self.container = _open(path)
+        try:
+            self.stream = self._video_stream()
+            self._check_size(self.stream.codec_context.width, self.stream.codec_context.height)
+        except SourceError:
+            self.container.close()
+            raise
+        self.stream.thread_type = "AUTO"
+        self.stream.codec_context.options = {**_DECODER_OPTIONS, "max_pixels": str(self.limits.max_pixels)}
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.container.close()
+
+    def _video_stream(self) -> av.VideoStream:
+        attached = av.stream.Disposition.attached_pic
+        streams = [stream for stream in self.container.streams.video if not stream.disposition & attached]
+        if len(streams) == 1:
+            return streams[0]
+        if streams:
+            raise SourceError(
+                f"{self.path}: has {len(streams)} video streams, and samaflow cannot know which is meant; "
+                "write a file with one of them (ffmpeg -map 0:v:0 -map 0:a -c copy)"
+            )
+        what = "only an attached picture" if self.container.streams.video else "no video stream"
+        raise SourceError(f"{self.path}: there is {what} in it, nothing to edit. Check that the right file is named")
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self.limits.max_pixels:
+            raise SourceError(
+                f"{self.path}: {width} x {height} pixels are more than the {self.limits.max_pixels:,} that are "
+                "allowed; raise limits.max_pixels if that is meant"
+            )
+
+    def packets(self) -> Iterator[av.Packet[Any]]:
+        """Every packet of every stream that is not discarded, in file order, then an empty one a stream.
+
+        Raises:
+            SourceError: the file cannot be read on.
+        """
+        try:
+            yield from self.container.demux()
+        except MemoryError:
+            raise
+        except FFmpegError as error:
+            raise SourceError(f"{self.path}: cannot be read to its end ({error.strerror}). {_AGAIN}") from error
+
+    def frames(self, seen: Callable[[av.Packet[Any]], None] | None = None) -> Iterator[av.VideoFrame]:
+        """Every frame of the video stream in decode order. With `seen`, other streams are read too and shown to it.
+
+        Raises:
+            SourceError: damage; the message has the number of the frame.
+        """
+        number = 0
+        for packet in self._wanted(seen):
+            for frame in self._decoded(packet, number):
+                if frame.is_corrupt:
+                    raise SourceError(f"{self.path}: frame {number} is damaged. {_AGAIN}")
+                yield frame
+                number += 1
+
+    def _decoded(self, packet: av.Packet[Any], number: int) -> list[av.VideoFrame]:
+        if packet.is_corrupt:
+            raise SourceError(f"{self.path}: the data of frame {number} or one shortly after is damaged. {_AGAIN}")
+        try:
+            return self.stream.decode(packet)
+        except MemoryError:
+            raise
+        except FFmpegError as error:
+            where = f"damaged at frame {number} or shortly after"
+            raise SourceError(f"{self.path}: {where} ({error.strerror}). {_AGAIN}") from error
+
+    def _wanted(self, seen: Callable[[av.Packet[Any]], None] | None) -> Iterator[av.Packet[Any]]:
+        if seen is None:
+            for stream in self.container.streams:
+                if stream is not self.stream:
+                    stream.discard = av.stream.Discard.all
+        for packet in self.packets():
+            if seen is not None:
+                seen(packet)
+            if packet.stream is self.stream:
+                yield packet
+
+
+_AGAIN = "Copy or download the file again, or cut the damaged part off"
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    try:
+        return av.open(f"file:{path}", options=dict(_OPTIONS), metadata_errors="replace")
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        if isinstance(error, PermissionError) and path.is_file() and _readable(path):
+            raise SourceError(_not_a_video(path)) from error
+        raise SourceError(f"{path}: cannot be opened: {error.strerror}. Check the path and its rights") from error
+    except MemoryError:
+        raise
+    except FFmpegError as error:
+        raise SourceError(_not_a_video(path)) from error
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with path.open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+def _not_a_video(path: Path) -> str:
+    return (
+        f"{path}: not a video file that samaflow reads ({KINDS}), whatever its name says. "
+        "Play it to see what it is; other video can be rewrapped without loss (ffmpeg -i IN -c copy OUT.mkv)"
+    )
+
+
+def indexed_frames(source: Source, index: FrameIndex) -> Iterator[av.VideoFrame]:
+    """The source's frames, each held against its index: what was planned is what is read.
+
+    Raises:
+        SourceError: another timestamp, picture size or count than when the file was indexed.
+    """
+    number = 0
+    for number, frame in enumerate(source.frames()):
+        known = index.pts[number] if number < index.frames else None
+        if frame.pts != known or (frame.width, frame.height) != (index.width, index.height):
+            raise SourceError(f"{source.path}: frame {number} is not the one that was indexed. {_CHANGED}")
+        yield frame
+    if number + 1 != index.frames:
+        raise SourceError(f"{source.path}: has {number + 1} frames, {index.frames} were indexed. {_CHANGED}")
+
+
+_CHANGED = "The file has changed since; run again to index it anew"

@@ -1,0 +1,135 @@
+"""From a source to the inputs of its chunks: one sequential decode writes them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from edits.job import InputRecord
+from edits.media.ahead import Ahead
+from edits.media.chunkfile import ChunkWriter, Rgb
+from edits.media.colour import yuv_to_rgb
+from edits.media.formats import pixel_format, planes
+from edits.media.index import sha256_of
+from edits.media.reader import Source, indexed_frames
+from edits.media.records import FrameIndex, Progress, SplitChunk, SplitRequest
+
+FIT = "squeeze"
+"""The whole picture is brought to the working size, its proportions given up for the time of the edit."""
+
+_RESAMPLER = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+"""Area averaging; bit-exact, because the same frames have to become the same input on any processor."""
+
+
+class Squeezer:
+    """Turns decoded frames into RGB at the working size: planes are resampled first, then mixed by our own matrix."""
+
+    def __init__(self, index: FrameIndex, width: int, height: int) -> None:
+        form = pixel_format(index.pixel_format, "source")
+        full = "yuvj444p" if index.pixel_format.startswith("yuvj") else form.full_chroma
+        self._target: dict[str, Any] = {
+            "width": width,
+            "height": height,
+            "format": full,
+            "interpolation": _RESAMPLER,
+            "threads": 1,
+        }
+        self._matrix = yuv_to_rgb(index.colour, form.depth)
+        self._deep = form.depth > 8
+        self._reformatter = VideoReformatter()
+
+    def rgb(self, frame: av.VideoFrame) -> Rgb:
+        """(height, width, 3) uint8."""
+        small = self._reformatter.reformat(frame, **self._target)
+        mixed = np.asarray(cv2.transform(cv2.merge(planes(small)), self._matrix))
+        return np.minimum(mixed, 255).astype(np.uint8) if self._deep else mixed
+
+
+def split(request: SplitRequest, progress: Progress) -> tuple[InputRecord, ...]:
+    """Write each chunk's input file and describe it, in the order of the request; `input_key` is left empty.
+
+    Memory does not depend on the source's length: overlapping chunks are written side by side from one decoded frame.
+
+    Raises:
+        SourceError: the source is damaged, or not the one that was indexed.
+        StoreError, OutputError: no room, or a folder that cannot be written.
+        ValueError: a fit that is not known.
+    """
+    if request.fit != FIT:
+        raise ValueError(f"fit '{request.fit}' is not known; '{FIT}' is")
+    end = max((chunk.end for chunk in request.chunks), default=0)
+    work = _Work(request)
+    with work, Source(Path(request.source)) as source, Ahead(_pictures(request, source, end)) as pictures:
+        for number, picture in enumerate(pictures):
+            if picture is not None:
+                work.add(number, picture)
+            progress(number + 1, end)
+    return work.records()
+
+
+def _pictures(request: SplitRequest, source: Source, end: int) -> Iterator[Rgb | None]:
+    """Frames 0 to `end`: RGB where a chunk holds the frame, None between chunks (decoded all the same, to count)."""
+    squeezer = Squeezer(request.index, request.width, request.height)
+    wanted = _held(request.chunks, end)
+    for number, frame in enumerate(islice(indexed_frames(source, request.index), end)):
+        yield squeezer.rgb(frame) if wanted[number] else None
+
+
+def _held(chunks: tuple[SplitChunk, ...], end: int) -> bytearray:
+    """For each frame up to `end`, whether a chunk holds it."""
+    held = bytearray(end)
+    for chunk in chunks:
+        held[chunk.start : chunk.end] = b"\x01" * (chunk.end - chunk.start)
+    return held
+
+
+class _Work:
+    """The files that are being written, opened at their first frame and closed after their last."""
+
+    def __init__(self, request: SplitRequest) -> None:
+        self._request = request
+        self._size = request.width, request.height
+        self._waiting = sorted(enumerate(request.chunks), key=lambda entry: entry[1].start, reverse=True)
+        self._open: dict[int, ChunkWriter] = {}
+        self._records: dict[int, InputRecord] = {}
+
+    def __enter__(self) -> _Work:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for writer in self._open.values():
+            writer.abandon()
+
+    def add(self, number: int, picture: Rgb) -> None:
+        while self._waiting and self._waiting[-1][1].start == number:
+            place, chunk = self._waiting.pop()
+            self._open[place] = ChunkWriter(Path(chunk.path), *self._size)
+        for place, writer in list(self._open.items()):
+            writer.write(picture)
+            if number + 1 == self._request.chunks[place].end:
+                self._finish(place, writer, picture)
+
+    def _finish(self, place: int, writer: ChunkWriter, last: Rgb) -> None:
+        for _ in range(self._request.chunks[place].padding):
+            writer.write(last)
+        writer.close()
+        del self._open[place]
+        width, height = self._size
+        self._records[place] = InputRecord(
+            input_key="",
+            sha256=sha256_of(writer.path),
+            size=writer.path.stat().st_size,
+            frames=writer.frames,
+            width=width,
+            height=height,
+        )
+
+    def records(self) -> tuple[InputRecord, ...]:
+        return tuple(self._records[place] for place in range(len(self._request.chunks)))

@@ -1,0 +1,193 @@
+"""Reading a deliverable back, whole, and holding it against what was asked for. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from edits.errors import SourceError, VerificationError
+from edits.media.audio import StreamSum, span_of, summed
+from edits.media.colour import Tags, tags_of
+from edits.media.deliverables import DELIVERABLES
+from edits.media.encode import timecode_of
+from edits.media.formats import base_name
+from edits.media.index import sha256_of, tag_of
+from edits.media.picture import tags_in
+from edits.media.reader import Source
+from edits.media.records import Check, Progress, StitchRequest, Verification
+from edits.media.structure import shortfall
+
+_MKV_TICK = Fraction(1, 1000)
+
+
+def verify(request: StitchRequest, progress: Progress) -> Verification:
+    """Decode the deliverable of `request` and compare it with the source's index and audio.
+
+    A check that fails is a record, not an exception: the caller decides what becomes of the file.
+
+    Raises:
+        VerificationError: the file cannot be opened as video at all, or has no frames.
+        SourceError: the source, whose audio is read again, cannot be read.
+    """
+    path = Path(request.output)
+    span = span_of(request.index, request.start, request.end)
+    with ThreadPoolExecutor(2) as pool, Source(Path(request.source)) as source, _reopened(path) as result:
+        sha256, audio = pool.submit(sha256_of, path), pool.submit(summed, source, span)
+        found = _Found(result, request.end - request.start, progress)
+        checks = (
+            *_whole(path, found),
+            *_pictures(request, found),
+            *_times(request, found),
+            *_colours(request, found),
+            *_sounds(request, found, audio.result()),
+        )
+        return Verification(
+            checks=checks,
+            streams=tuple(entry.digest() for entry in found.sums.values()),
+            sha256=sha256.result(),
+            size=path.stat().st_size,
+            frames=len(found.pts),
+            duration=found.duration,
+            encoding=DELIVERABLES[request.deliverable].recipe(request.index, request.encoder_threads),
+        )
+
+
+def _reopened(path: Path) -> Source:
+    try:
+        return Source(path)
+    except SourceError as error:
+        raise VerificationError(f"the deliverable cannot be read back: {error}") from error
+
+
+class _Found:
+    """What the file turns out to hold, by one decode."""
+
+    def __init__(self, result: Source, total: int, progress: Progress) -> None:
+        self.result = result
+        self.pts: list[int] = []
+        self.damage = ""
+        self.sums = {stream.index: StreamSum(stream) for stream in result.container.streams}
+        self._last = 0
+        try:
+            for frame in result.frames(self._note):
+                if not self.pts:
+                    self._describe(frame)
+                self.pts.append(frame.pts or 0)
+                self._last = frame.duration or 0
+                progress(len(self.pts), total)
+        except SourceError as error:
+            self.damage = str(error)
+        if not self.pts:
+            raise VerificationError(
+                f"{result.path}: no frame of the deliverable can be read back. {self.damage}".rstrip()
+            )
+
+    def _note(self, packet: av.Packet[Any]) -> None:
+        if packet.size:
+            self.sums[packet.stream_index].add(packet)
+
+    def _describe(self, frame: av.VideoFrame) -> None:
+        self.size = f"{frame.width} x {frame.height}"
+        self.pixel_format = base_name(frame.format.name)
+        self.tags = tags_in(frame, self.result.stream.codec_context)
+
+    @property
+    def time_base(self) -> Fraction:
+        assert self.result.stream.time_base is not None
+        return self.result.stream.time_base
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds from the first frame to the end of the last. Matroska keeps the end in a tag, not on the frame."""
+        start, end = self.pts[0], self.pts[-1] + self._last
+        stated = self.result.stream.metadata.get("DURATION")
+        return (_seconds(stated) if stated else end * self.time_base) - start * self.time_base
+
+    @property
+    def ratio(self) -> Fraction:
+        ratio = self.result.stream.sample_aspect_ratio
+        return Fraction(ratio) if ratio else Fraction(1)
+
+
+def _seconds(clock: str) -> Fraction:
+    """`HH:MM:SS.fffffffff` of a Matroska tag."""
+    hours, minutes, seconds = clock.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+
+
+# -- comparing --------------------------------------------------------------------------------------------------------
+
+
+def _check(name: str, expected: object, found: object) -> Check:
+    return Check(name, expected == found, str(expected), str(found))
+
+
+def _near(name: str, expected: Fraction, found: Fraction, tolerance: Fraction) -> Check:
+    return Check(name, abs(expected - found) <= tolerance, f"{float(expected):.6f} s", f"{float(found):.6f} s")
+
+
+def _whole(path: Path, found: _Found) -> Iterator[Check]:
+    yield _check("file is whole", "as long as it says", shortfall(path) or "as long as it says")
+    yield _check("decodes", "without damage", found.damage or "without damage")
+
+
+def _pictures(request: StitchRequest, found: _Found) -> Iterator[Check]:
+    index, entry = request.index, DELIVERABLES[request.deliverable]
+    yield _check("picture size", f"{index.width} x {index.height}", found.size)
+    yield _check("pixel format", entry.pixel_format(index), found.pixel_format)
+    yield _check("sample aspect ratio", index.sample_aspect_ratio, found.ratio)
+
+
+def _times(request: StitchRequest, found: _Found) -> Iterator[Check]:
+    index = request.index
+    wanted = index.pts[request.start : request.end]
+    yield _check("frame count", len(wanted), len(found.pts))
+    yield _check("timestamps", "equal to the source's", _first_difference(wanted, index.time_base, found))
+    span = span_of(index, request.start, request.end)
+    yield _near("duration", span.end - span.start, found.duration, _tick(request, found))
+    timecode = timecode_of(index, request.start)
+    if timecode is not None:
+        yield _check("start timecode", timecode, tag_of(found.result.container, "timecode"))
+
+
+def _first_difference(wanted: tuple[int, ...], base: Fraction, found: _Found) -> str:
+    """Compare as fractions after the first frame."""
+    for number, (source, result) in enumerate(zip(wanted, found.pts, strict=False)):
+        expected, actual = (source - wanted[0]) * base, (result - found.pts[0]) * found.time_base
+        if expected != actual:
+            return f"frame {number} at {actual} s instead of {expected} s"
+    return "equal to the source's"
+
+
+def _tick(request: StitchRequest, found: _Found) -> Fraction:
+    """The coarsest step in which the container keeps times."""
+    return max(_MKV_TICK if request.output.endswith(".mkv") else Fraction(0), found.time_base)
+
+
+def _colours(request: StitchRequest, found: _Found) -> Iterator[Check]:
+    wanted: Tags = tags_of(DELIVERABLES[request.deliverable].colour(request.index))
+    for name in ("matrix", "primaries", "transfer", "range"):
+        yield _check(f"colour {name}", getattr(wanted, name), getattr(found.tags, name))
+
+
+def _sounds(request: StitchRequest, found: _Found, wanted: tuple[StreamSum, ...]) -> Iterator[Check]:
+    streams = [found.sums[stream.index] for stream in found.result.container.streams.audio]
+    yield _check("audio streams", len(wanted), len(streams))
+    picture = found.pts[0] * found.time_base
+    span = span_of(request.index, request.start, request.end)
+    for number, (source, result) in enumerate(zip(wanted, streams, strict=False)):
+        yield _check(f"audio {number} packets", source.digest().sha256, result.digest().sha256)
+        yield _check(f"audio {number} language", _language(source), _language(result))
+        if source.start is not None and result.start is not None:
+            expected = source.start - (span.start - span.shift)
+            yield _near(f"audio {number} start", expected, result.start - picture, 2 * _tick(request, found))
+
+
+def _language(stream: StreamSum) -> str:
+    """`und` is how containers write that nothing is said."""
+    return stream.language if stream.language != "und" else ""
