@@ -22,8 +22,8 @@ REFRESH_SECONDS = 0.5
 BARS = 12
 """Jobs that are shown at once on a terminal; the others wait or are done."""
 
-out = Console()
-"""Results: standard output."""
+out = Console(width=None if Console().is_terminal else 200)
+"""Results: standard output; a file or a pipe has no width to fit into."""
 err = Console(stderr=True)
 """Progress and problems: standard error, so that `--json` stays clean."""
 
@@ -116,7 +116,8 @@ STYLES = {JobState.DELIVERED: "green", JobState.CANCELLED: "yellow", JobState.FA
 
 def print_summary(summary: Summary) -> None:
     """The rows of a run, then where the report lies."""
-    table = Table("line", "state", "frames", "chunks", "edited now", "deliverable or reason", box=None, pad_edge=False)
+    table = Table("line", "state", "frames", "chunks", "edited now", box=None, pad_edge=False)
+    table.add_column("deliverable or reason", overflow="fold")
     for row in summary.rows:
         table.add_row(
             str(row.line),

@@ -18,7 +18,7 @@ from edits.job import EditJob, JobState
 from edits.lineage import Lineage
 from tasks.publish import sha256_of
 
-out = Console()
+out = Console(width=None if Console().is_terminal else 200)
 
 STYLES = {JobState.DELIVERED: "green", JobState.CANCELLED: "yellow", JobState.FAILED: "red", JobState.FAILED_QC: "red"}
 

@@ -66,6 +66,7 @@ class Wave:
         self._executor: LocalExecutor | None = None
         self._attempt = 0
         self._began: dict[int, datetime] = {}
+        self._rounds = 0
         self._counted = 0
         self._killed = 0
 
@@ -76,7 +77,8 @@ class Wave:
 
     def start_round(self) -> None:
         """Start a worker for every shard that has chunks missing."""
-        self._settle_markers(self.missing)
+        self._settle_markers(self.missing, edited_now=self._rounds > 0)
+        self._rounds += 1
         indexes = [s.index for s in self._shards if any(c.chunk_key in self.missing for c in s.chunks)]
         if not indexes:
             self._end(DispatchState.DONE, "every chunk is marked")
@@ -96,7 +98,7 @@ class Wave:
         codes = self._executor.poll()
         statuses = storage.read_statuses(self._run.store, self.dispatch_id, codes, self._attempt)
         for status in statuses.values():
-            self._settle_markers(self.missing.intersection(status.done))
+            self._settle_markers(self.missing.intersection(status.done), edited_now=True)
         if all(code is not None for code in codes.values()):
             self._settle_round({i: code for i, code in codes.items() if code is not None}, statuses)
 
@@ -114,12 +116,14 @@ class Wave:
         if not self.ended:
             self._end(DispatchState.WITHDRAWN, reason)
 
-    def _settle_markers(self, chunk_keys: Iterable[str]) -> None:
+    def _settle_markers(self, chunk_keys: Iterable[str], *, edited_now: bool) -> None:
+        """Chunks that have a marker are done; those found before the first round were done by somebody else."""
         for key in list(chunk_keys):
             marker = storage.valid_marker(self._run.store, key)
             if marker is not None:
                 sql.record_chunk_done(self._run.db, marker)
-                self._run.edited[key] = marker
+                if edited_now:
+                    self._run.edited[key] = marker
                 self.missing.discard(key)
                 self.done.add(key)
 
@@ -130,7 +134,7 @@ class Wave:
         self._executor = None
         outcomes = {index: outcome_of(code) for index, code in codes.items()}
         self._record_attempts(codes, statuses)
-        self._settle_markers(self.missing)
+        self._settle_markers(self.missing, edited_now=True)
         for shard in self._shards:
             if shard.index in codes:
                 self._settle_failures(shard, codes[shard.index], statuses.get(shard.index))

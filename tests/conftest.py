@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"
+"""Two test processes with two threads each would wait for one another; torch reads this when it is imported."""
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
