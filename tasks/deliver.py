@@ -32,6 +32,7 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         outcome.job = job
         sql.change_state(run.db, job.job_id, JobState.STITCHING, f"all {len(plan.chunks)} chunks are edited")
         markers = markers_of(run, plan)
+        sql.record_chunk_done(run.db, *markers.values())
         index = index_of(run, job.source, job.line)
         request = stitch_request(run, plan, index, markers, folder)
         child.run("stitch", request, run.limits, run.board.reporter(job.line, "stitch"))
@@ -39,8 +40,7 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         verification = child.run("verify", request, run.limits, run.board.reporter(job.line, "verify"))
         check(run, plan, request, verification)
         finished = Path(request.output)
-        publish.publish(run, job, finished, verification)
-        sql.record_lineage(run.db, job.job_id, {key: marker.sha256 for key, marker in markers.items()})
+        publish.publish(run, job, finished, verification, markers)
         record.end_job(run, job, JobState.DELIVERED, f"published as {job.output}")
         return verification
 

@@ -10,11 +10,12 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import sql
 from edits.errors import BusyError, OutputError, StateError, StoreError
-from edits.job import TERMINAL, EditJob, JobState
+from edits.job import TERMINAL, EditJob, JobState, Marker
 from edits.media.records import Verification
 from edits.storage import Store
 from edits.trust import local_path
@@ -77,8 +78,8 @@ def check_place(run: Run, job: EditJob) -> None:
         _check_folder(local_path(job.output).parent)
 
 
-def publish(run: Run, job: EditJob, finished: Path, verification: Verification) -> None:
-    """Record the digest of `finished`, then put it at the job's output: whole or not at all.
+def publish(run: Run, job: EditJob, finished: Path, verification: Verification, markers: Mapping[str, Marker]) -> None:
+    """Record the digest of `finished` and its chunks, then put it at the output: whole or not at all.
 
     Raises:
         OutputError: a file that is not this job's stands there, or the folder cannot be written.
@@ -86,6 +87,7 @@ def publish(run: Run, job: EditJob, finished: Path, verification: Verification) 
     """
     facts = (verification.sha256, verification.size, verification.streams, code_version())
     sql.record_output_digest(run.db, job.job_id, job.output, *facts)
+    sql.record_lineage(run.db, job.job_id, {key: marker.sha256 for key, marker in markers.items()})
     if job.output.startswith("file:"):
         _publish_file(run, job, finished, local_path(job.output))
         return

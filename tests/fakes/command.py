@@ -25,7 +25,7 @@ class Folder:
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAMAFLOW_", "PREFECT_"))}
-        self._environ = {**kept, "PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(path / ".prefect")}
+        self.environ = {**kept, "PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(path / ".prefect")}
 
     def manifest(self, *rows: dict[str, object], name: str = "manifest.csv") -> Path:
         """Write the rows, whose keys are columns, as a CSV file."""
@@ -38,7 +38,7 @@ class Folder:
     def run(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         command = [str(SAMAFLOW), *arguments]
         return subprocess.run(
-            command, cwd=self.path, env=self._environ, capture_output=True, text=True, timeout=timeout, check=False
+            command, cwd=self.path, env=self.environ, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     def json(self, *arguments: str, code: int = 0) -> Any:
@@ -53,7 +53,7 @@ class Folder:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         command = [str(SAMAFLOW), *arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.path, env=self._environ, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(command, cwd=self.path, env=self.environ, stdout=pipe, stderr=pipe, text=True)
 
     def markers(self) -> set[str]:
         """Chunk keys that are edited."""

@@ -88,7 +88,7 @@ def edited_by_workers(folder: Folder) -> list[str]:
 def test_after_sigkill_only_missing_chunks_are_edited_and_the_deliverable_is_the_same(
     folder: Folder, clip: Path, tmp_path: Path, prefect_url: str
 ) -> None:
-    row = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 12}
+    row = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 6}
     undisturbed = Folder(tmp_path / "undisturbed", prefect_url)
     undisturbed.manifest(row)
     whole = undisturbed.edit("--allow", str(clip.parent))
@@ -108,7 +108,7 @@ def test_after_sigkill_only_missing_chunks_are_edited_and_the_deliverable_is_the
 
 
 def test_a_killed_worker_costs_nothing_but_its_chunk(folder: Folder, clip: Path) -> None:
-    folder.manifest({"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 12})
+    folder.manifest({"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 6})
     flow = folder.start("edit", "manifest.csv", "--allow", str(clip.parent), "--json")
     wait_until(lambda: len(folder.markers()) >= 1, "an edited chunk")
     os.kill(worker_of(flow.pid), signal.SIGKILL)

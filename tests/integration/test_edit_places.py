@@ -1,0 +1,97 @@
+"""Where things lie: a store and deliverables on S3, a disk that fills up, Prefect's own embedded server."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edits.storage import Store
+from tests.fakes.clips import write_clip
+from tests.fakes.command import Folder, wait_until
+from tests.fakes.s3 import BUCKET, ENVIRON, s3_server
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", frames=100, cuts=(60,))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_source_store_and_deliverable_may_lie_on_s3(
+    folder: Folder, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    with s3_server() as url:
+        bucket = Store(f"s3://{BUCKET}", endpoint_url=url)
+        bucket.put_file("dailies/clip.mp4", clip)
+        folder.environ |= {**ENVIRON, "SAMAFLOW_ENDPOINT_URL": url}
+        row = {"instruction": "turn it sepia", "editor": "grade", "output": f"s3://{BUCKET}/out/graded.mp4"}
+        folder.manifest({"source": f"s3://{BUCKET}/dailies/clip.mp4", **row})
+        places = ("--allow", f"s3://{BUCKET}", "--store", f"s3://{BUCKET}/store")
+        summary = folder.edit(*places)
+        assert summary["rows"][0]["state"] == "delivered"
+        assert bucket.size("out/graded.mp4")
+        assert folder.edit(*places)["rows"][0]["message"] == "delivered already"
+
+
+def test_a_full_disk_loses_nothing_and_publishes_nothing_half(folder: Folder, clip: Path, small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(b"x" * 1_000_000)
+    row = {"source": clip, "instruction": "turn it sepia", "editor": "grade", "output": small_disk / "graded.mp4"}
+    folder.manifest(row)
+    places = ("--allow", str(clip.parent), "--allow", str(small_disk))
+    summary = folder.edit(*places, code=1)
+    assert "space" in summary["rows"][0]["message"]
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+    (small_disk / "filler").unlink()
+    summary = folder.edit(*places)
+    assert (summary["rows"][0]["state"], summary["rows"][0]["chunks_edited"]) == ("delivered", 0)
+
+
+def test_a_store_on_a_full_disk_is_said_and_the_run_ends(folder: Folder, clip: Path, small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(b"x" * 1_000_000)
+    folder.manifest({"source": clip, "instruction": "turn it sepia", "editor": "grade"})
+    summary = folder.edit("--allow", str(clip.parent), "--store", f"file://{small_disk}/store", code=1)
+    assert "space" in summary["rows"][0]["message"] or "full" in summary["rows"][0]["message"]
+    assert folder.deliverables() == []
+
+
+def test_without_a_prefect_server_the_run_starts_its_own(folder: Folder, clip: Path) -> None:
+    del folder.environ["PREFECT_API_URL"], folder.environ["PREFECT_HOME"]
+    folder.manifest({"source": clip, "instruction": "turn it sepia", "editor": "grade"})
+    done = folder.run("edit", "manifest.csv", "--allow", str(clip.parent))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(folder.deliverables()) == 1
+
+
+def test_ctrl_c_cancels_and_the_same_command_goes_on(folder: Folder, clip: Path) -> None:
+    slow = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 6}
+    folder.manifest(slow)
+    flow = folder.start("edit", "manifest.csv", "--allow", str(clip.parent))
+    wait_until(lambda: len(folder.markers()) >= 1, "an edited chunk")
+    flow.send_signal(signal.SIGINT)
+    _, err = flow.communicate(timeout=60)
+    assert flow.returncode == 130, err
+    assert "Traceback" not in err
+    assert {line["state"] for line in folder.json("status")["jobs"]} == {"cancelled"}
+    kept = len(folder.markers())
+    summary = folder.edit("--allow", str(clip.parent))
+    assert summary["rows"][0]["chunks_edited"] == summary["rows"][0]["chunks"] - kept
