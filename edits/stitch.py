@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import filecmp
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import islice, repeat
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,17 +14,21 @@ import av
 from edits.errors import VerificationError
 from edits.media.ahead import Ahead
 from edits.media.blend import Takeover, shares, takeovers
-from edits.media.chunkfile import ChunkReader, Rgb
-from edits.media.detail import Difference, Enlarger, Restorer, difference, mixed, mixed_pictures
+from edits.media.chunkfile import ChunkReader
+from edits.media.detail import Enlarger, Restorer, mixed, mixed_pictures
 from edits.media.encode import Writer
+from edits.media.formats import Plane
 from edits.media.reader import Source, indexed_frames
+from edits.media.reading import Changes, ChunkFile, changes_of
 from edits.media.records import Progress, StitchChunk, StitchRequest
+from edits.media.split import Squeezer
 
 
 def stitch(request: StitchRequest, progress: Progress) -> None:
     """Write the deliverable of `request`: trim padding, blend overlaps, put detail back, encode, carry the audio.
 
-    The file appears under its name when it is whole. Memory does not depend on the video's length.
+    The file appears under its name when it is whole. Memory does not depend on the video's length. Reading the source,
+    reading the chunks, mixing and encoding overlap in threads.
 
     Raises:
         SourceError: the source is damaged, or not the one that was indexed.
@@ -40,12 +44,16 @@ def stitch(request: StitchRequest, progress: Progress) -> None:
     with ExitStack() as stack:
         source = stack.enter_context(Source(Path(request.source)))
         writer = stack.enter_context(Writer(request))
-        originals = islice(indexed_frames(source, request.index), request.start, request.end)
-        changes = stack.enter_context(Ahead(_changes(request, plan, detail)))
-        frames = stack.enter_context(Ahead(map(detail.compose, originals, changes)))
+        originals = stack.enter_context(Ahead(_range(source, request)))
+        changes = stack.enter_context(Ahead(_changes(request, plan, detail, originals)))
+        frames = stack.enter_context(Ahead(itertools.starmap(detail.compose, changes)))
         for number, frame in enumerate(frames, request.start):
             writer.write(frame, number)
             progress(number + 1 - request.start, request.end - request.start)
+
+
+def _range(source: Source, request: StitchRequest) -> Iterator[av.VideoFrame]:
+    return itertools.islice(indexed_frames(source, request.index), request.start, request.end)
 
 
 def _require_files(request: StitchRequest) -> None:
@@ -61,70 +69,44 @@ def _require_files(request: StitchRequest) -> None:
 # -- what the chunks hold ---------------------------------------------------------------------------------------------
 
 
-def _changes(request: StitchRequest, plan: Sequence[Takeover], detail: _Detail) -> Iterator[Any]:
-    """For each frame of the range, what `detail` makes of the chunks that have a part in it."""
+class _Reading(Protocol):
+    """A chunk that is open."""
+
+    def finish(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _changes(
+    request: StitchRequest, plan: Sequence[Takeover], detail: _Detail, originals: Iterator[av.VideoFrame]
+) -> Iterator[tuple[av.VideoFrame, Any]]:
+    """Each frame of the range with what `detail` makes of the chunks that have a part in it."""
     readings: dict[int, _Reading] = {}
+    first = 0
     with ExitStack() as stack:
         stack.callback(_close_all, readings)
-        first = 0
-        for frame in range(request.start, request.end):
-            while plan[first].end <= frame:
+        for number, original in enumerate(originals, request.start):
+            while plan[first].end <= number:
                 first += 1
-            parts = shares(_reaching(plan, first, frame), frame)
+            parts = shares(_reaching(plan, first, number), number)
             for place in readings.keys() - {place for place, _ in parts}:
-                readings.pop(place).close()
+                readings.pop(place).finish()
             for place, _ in parts:
                 if place not in readings:
-                    readings[place] = _Reading(request.chunks[place], detail)
-            yield detail.mix([(readings[place].at(frame), weight) for place, weight in parts])
+                    readings[place] = detail.open(request.chunks[place])
+            yield original, detail.mix(original, number, [(readings[place], weight) for place, weight in parts])
+        for reading in readings.values():
+            reading.finish()
 
 
-def _reaching(plan: Sequence[Takeover], first: int, frame: int) -> list[Takeover]:
-    """Takeovers from place `first` on that have begun; a shot's short overlaps make this two or three."""
-    found = []
-    for takeover in islice(plan, first, None):
-        if takeover.start > frame:
-            break
-        found.append(takeover)
-    return found
+def _reaching(plan: Sequence[Takeover], first: int, number: int) -> list[Takeover]:
+    """Takeovers from place `first` on that have begun by frame `number`: two or three."""
+    return list(itertools.takewhile(lambda takeover: takeover.start <= number, itertools.islice(plan, first, None)))
 
 
 def _close_all(readings: dict[int, _Reading]) -> None:
     for reading in readings.values():
         reading.close()
-
-
-class _Reading:
-    """One chunk, read forward."""
-
-    def __init__(self, chunk: StitchChunk, detail: _Detail) -> None:
-        self._chunk = chunk
-        self._next = chunk.start
-        self._stack = ExitStack()
-        self._items = detail.read(chunk, self._stack)
-
-    def at(self, frame: int) -> Any:
-        """What the chunk holds for source frame `frame`; frames are asked for in order."""
-        for _ in range(frame - self._next):
-            next(self._items)
-        self._next = frame + 1
-        return next(self._items)
-
-    def close(self) -> None:
-        self._stack.close()
-
-
-def _opened(path: str, chunk: StitchChunk, stack: ExitStack) -> Iterator[Rgb]:
-    """The frames of a chunk file, known to be as many as planned."""
-    expected = chunk.end - chunk.start + chunk.padding
-    with ChunkReader(Path(path)) as reader:
-        found = reader.count()
-    if found != expected:
-        raise VerificationError(
-            f"{path}: holds {found} frames, {expected} were planned for frames {chunk.start} to {chunk.end - 1}; "
-            "delete it and run the edit again"
-        )
-    return stack.enter_context(ChunkReader(Path(path))).frames()
 
 
 # -- the two kinds of detail ------------------------------------------------------------------------------------------
@@ -133,44 +115,34 @@ def _opened(path: str, chunk: StitchChunk, stack: ExitStack) -> Iterator[Rgb]:
 class _Detail(Protocol):
     """How edited chunks become frames at the source's size."""
 
-    def read(self, chunk: StitchChunk, stack: ExitStack) -> Iterator[Any]:
-        """What is kept of each frame of a chunk."""
+    def open(self, chunk: StitchChunk) -> Any:
+        """A reading of a chunk."""
 
-    def mix(self, parts: list[tuple[Any, float]]) -> Any:
-        """The weighted mean of what overlapping chunks hold for one frame."""
+    def mix(self, original: av.VideoFrame, number: int, parts: list[tuple[Any, float]]) -> Any:
+        """The weighted mean of what the open chunks hold for frame `number`."""
 
     def compose(self, original: av.VideoFrame, change: Any) -> av.VideoFrame:
         """The finished frame in the source's pixel format."""
 
 
 class _Restoring:
-    """`full`: the source's own planes plus the resized difference between the chunk's output and input."""
+    """`full`: the source's own planes plus the resized difference between a chunk's output and input."""
 
     def __init__(self, request: StitchRequest) -> None:
         self._restorer = Restorer(request.index)
+        with ChunkReader(Path(request.chunks[0].input)) as reader:
+            self._squeezer = Squeezer(request.index, *reader.size)
 
-    def read(self, chunk: StitchChunk, stack: ExitStack) -> Iterator[Difference | None]:
-        outputs = _opened(chunk.output, chunk, stack)
-        if filecmp.cmp(chunk.input, chunk.output, shallow=False):
-            return repeat(None)  # Equal bytes hold equal frames: nothing was edited, nothing need be decoded.
-        return _differences(chunk, outputs, _opened(chunk.input, chunk, stack))
+    def open(self, chunk: StitchChunk) -> Changes:
+        return changes_of(chunk)
 
-    def mix(self, parts: list[tuple[Difference | None, float]]) -> Sequence[Difference] | None:
-        change = mixed(parts)
+    def mix(self, original: av.VideoFrame, number: int, parts: list[tuple[Changes, float]]) -> Sequence[Plane] | None:
+        squeezed = cache(lambda: self._squeezer.rgb(original))
+        change = mixed([(part.at(number, squeezed), weight) for part, weight in parts])
         return None if change is None else self._restorer.yuv(change)
 
-    def compose(self, original: av.VideoFrame, change: Sequence[Difference] | None) -> av.VideoFrame:
+    def compose(self, original: av.VideoFrame, change: Sequence[Plane] | None) -> av.VideoFrame:
         return self._restorer.apply(original, change)
-
-
-def _differences(chunk: StitchChunk, outputs: Iterator[Rgb], inputs: Iterator[Rgb]) -> Iterator[Difference | None]:
-    for output, source in zip(outputs, inputs, strict=True):
-        if output.shape != source.shape:
-            raise VerificationError(
-                f"{chunk.output}: its pictures are {output.shape[1]} x {output.shape[0]}, those of its input "
-                f"{source.shape[1]} x {source.shape[0]}; delete it and run the edit again"
-            )
-        yield difference(output, source)
 
 
 class _Enlarging:
@@ -179,13 +151,13 @@ class _Enlarging:
     def __init__(self, request: StitchRequest) -> None:
         self._enlarger = Enlarger(request.index)
 
-    def read(self, chunk: StitchChunk, stack: ExitStack) -> Iterator[Rgb]:
-        return _opened(chunk.output, chunk, stack)
+    def open(self, chunk: StitchChunk) -> ChunkFile:
+        return ChunkFile(chunk.output, chunk)
 
-    def mix(self, parts: list[tuple[Rgb, float]]) -> Any:
-        return mixed_pictures(parts)
+    def mix(self, original: av.VideoFrame, number: int, parts: list[tuple[ChunkFile, float]]) -> Plane:
+        return mixed_pictures([(part.at(number), weight) for part, weight in parts])
 
-    def compose(self, original: av.VideoFrame, change: Any) -> av.VideoFrame:
+    def compose(self, original: av.VideoFrame, change: Plane) -> av.VideoFrame:
         return self._enlarger.frame(change)
 
 

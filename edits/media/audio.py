@@ -66,7 +66,7 @@ def summed(source: Source, span: Span) -> tuple[StreamSum, ...]:
 
 
 class StreamSum:
-    """What is compared of a stream: digest of its payloads (packet borders left out: PCM is regrouped) and its start."""
+    """What is compared of a stream: a digest of its payloads (without packet borders: PCM is regrouped), its start."""
 
     def __init__(self, stream: Any) -> None:
         self._kind = stream.type

@@ -199,7 +199,7 @@ def _death(operation: str, request: Any, code: int, log: IO[bytes]) -> SamaflowE
         return SourceError(f"{name}: '{operation}' used more processor time than is allowed ({number}).{quoted}")
     if number in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"):
         return SourceError(
-            f"{name}: the decoder crashed on this file during '{operation}' ({number}): it is damaged or made to do so. "
+            f"{name}: the decoder crashed on this file during '{operation}' ({number}): it is damaged, or means to. "
             f"Rewrap or transcode it elsewhere first.{quoted}"
         )
     return TransientError(

@@ -55,11 +55,13 @@ class Restorer:
     def __init__(self, index: FrameIndex) -> None:
         self._form = pixel_format(index.pixel_format, "source")
         self._size = (index.width, index.height)
-        self._matrix = np.ascontiguousarray(rgb_to_yuv(index.colour, self._form.depth)[:, :3])
+        matrix = rgb_to_yuv(index.colour, self._form.depth)[:, :3]
+        self._rows = [np.ascontiguousarray(row[None]) for row in matrix]
 
     def yuv(self, change: Difference) -> tuple[Plane, ...]:
         """The difference as Y, U and V code values at working size."""
-        return tuple(np.asarray(part) for part in cv2.split(cv2.transform(change.astype(np.float32), self._matrix)))
+        levels = change.astype(np.float32)
+        return tuple(np.asarray(cv2.transform(levels, row)) for row in self._rows)
 
     def apply(self, frame: av.VideoFrame, change: Sequence[Plane] | None) -> av.VideoFrame:
         """The edited frame in the source's own format. Without a change the source's planes, untouched."""

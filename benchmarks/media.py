@@ -1,0 +1,257 @@
+"""How fast and how large the media chain is, against a plain x264 transcode of the same 1080p source in the same run.
+
+    python benchmarks/media.py [--seconds 40] [--repeat 2] [--memory] [--clips ../shared/clips]
+
+Chunks have the geometry of SAMA-14B (81 frames, stride 64, lead 4) at 842 x 474; a grade-like edit of every pixel is
+made between split and stitch and not counted. `--memory` adds the chain over a source of one minute and over one of ten.
+Processor times and resident memory are those of this process and of all processes that it starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import psutil
+
+from edits.media import child
+from edits.media.chunkfile import ChunkReader, ChunkWriter
+from edits.media.records import FrameIndex, SplitChunk, SplitRequest, StitchChunk, StitchRequest
+
+CHUNK, STRIDE, LEAD = 81, 64, 4
+WORKING_SIZE = (842, 474)
+FLOOR_STITCH, FLOOR_CHAIN = 0.60, 0.30
+"""Speed against the plain transcode that must not be fallen short of."""
+
+
+# -- measuring --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Measured:
+    """One step."""
+
+    name: str
+    wall: float = 0.0
+    cpu: float = 0.0
+    peak_mib: float = 0.0
+    frames: int = 0
+
+
+def processor_seconds() -> float:
+    """User and system time of this process and of its ended children."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(entry.ru_utime + entry.ru_stime for entry in used)
+
+
+class Peak:
+    """Largest sum of proportional set sizes (shared pages counted once) of this process and its children, in MiB."""
+
+    def __init__(self) -> None:
+        self.mib = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while not self._stop.wait(0.25):
+            self.mib = max(self.mib, sum(map(_pss, (me, *me.children(recursive=True)))) / (1 << 20))
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        pss: int = process.memory_full_info().pss
+    except psutil.Error:
+        return 0
+    return pss
+
+
+@contextmanager
+def measured(name: str) -> Iterator[Measured]:
+    """Fill in the step's figures at the end of the block."""
+    step = Measured(name)
+    cpu, start = processor_seconds(), time.perf_counter()
+    with Peak() as peak:
+        yield step
+    step.wall, step.cpu, step.peak_mib = time.perf_counter() - start, processor_seconds() - cpu, peak.mib
+
+
+# -- material ---------------------------------------------------------------------------------------------------------
+
+
+def ffmpeg(*arguments: str) -> None:
+    """Run the bundled ffmpeg."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments]
+    subprocess.run(command, check=True)
+
+
+def make_source(clips: Path, folder: Path, seconds: int) -> Path:
+    """`dog.mp4` looped, enlarged to 1080p, with light grain; a generated picture where the clips are absent."""
+    target = folder / f"source_{seconds}.mp4"
+    clip = clips / "dog.mp4"
+    given = ["-stream_loop", "-1", "-i", str(clip)] if clip.exists() else _generated()
+    graph = "scale=1920:1080:flags=bicubic,noise=alls=4:allf=t,setpts=N*1001/30000/TB"
+    tags = ["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"]
+    picture = ["-vf", graph, "-c:v", "libx264", "-preset", "fast", "-crf", "23", "-pix_fmt", "yuv420p", *tags]
+    ffmpeg(*given, "-t", str(seconds), *picture, "-c:a", "aac", str(target))
+    return target
+
+
+def _generated() -> list[str]:
+    return ["-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30000/1001", "-f", "lavfi", "-i", "sine=r=48000"]
+
+
+def looped(source: Path, times: int) -> Path:
+    """`source` repeated without encoding it again."""
+    target = source.with_name(f"{source.stem}_x{times}.mp4")
+    ffmpeg("-stream_loop", str(times - 1), "-i", str(source), "-c", "copy", str(target))
+    return target
+
+
+# -- the chain --------------------------------------------------------------------------------------------------------
+
+
+def chunk_ranges(index: FrameIndex) -> Iterator[tuple[int, int, int, int]]:
+    """(start, end, lead, shot) of every chunk."""
+    edges = [0, *index.cuts, index.frames]
+    for shot, (first, last) in enumerate(pairwise(edges)):
+        length, start = last - first, 0
+        while start + CHUNK < length:
+            yield first + start, first + start + CHUNK, LEAD if start else 0, shot
+            start = min(start + STRIDE, max(0, -(-(length - CHUNK) // 4) * 4))
+        yield first + start, last, LEAD if start else 0, shot
+
+
+def requests(source: Path, index: FrameIndex, folder: Path) -> tuple[SplitRequest, StitchRequest]:
+    """What split and stitch are asked for."""
+    parts, stitched = [], []
+    for number, (start, end, lead, shot) in enumerate(chunk_ranges(index)):
+        given, edited = folder / f"{number}.input.mkv", folder / f"{number}.output.mkv"
+        padding = (1 - (end - start)) % 4
+        parts.append(SplitChunk(start, end, padding, str(given)))
+        stitched.append(StitchChunk(start, end, padding, lead, shot, str(given), str(edited)))
+    split = SplitRequest(str(source), index, tuple(parts), *WORKING_SIZE, "squeeze")
+    stitch = StitchRequest(
+        str(source), index, 0, index.frames, tuple(stitched), "full", "h264", str(folder / "deliverable.mp4")
+    )
+    return split, stitch
+
+
+GRADE = np.array([[1.06, 0.02, 0.0, 4.0], [0.0, 1.0, 0.02, 0.0], [0.0, 0.0, 0.88, -2.0]], np.float32)
+"""Warmer and a little brighter: changes every pixel."""
+
+
+def edit(chunk: StitchChunk) -> None:
+    """What a worker would do."""
+    with ChunkReader(Path(chunk.input)) as reader, ChunkWriter(Path(chunk.output), *WORKING_SIZE) as writer:
+        for frame in reader.frames():
+            writer.write(np.asarray(cv2.transform(frame, GRADE)))
+
+
+def run_chain(source: Path, folder: Path, *, untouched: bool) -> list[Measured]:
+    """index, split, (edit), stitch, verify; every step measured but the edit. Raises if the result is not right."""
+    folder.mkdir(exist_ok=True)
+    with measured("index") as first:
+        index = child.run("index", source)
+    split, stitch = requests(source, index, folder)
+    with measured("split") as second:
+        child.run("split", split)
+    for chunk in stitch.chunks:
+        edit(chunk)
+    with measured("stitch") as third:
+        child.run("stitch", stitch)
+    with measured("verify") as fourth:
+        verification = child.run("verify", stitch)
+    if not verification.passed:
+        raise SystemExit(
+            f"the deliverable is not right: {[check for check in verification.checks if not check.passed]}"
+        )
+    steps = [first, second, third, fourth]
+    if untouched:
+        same = replace(stitch, chunks=tuple(replace(chunk, output=chunk.input) for chunk in stitch.chunks))
+        with measured("stitch, nothing edited") as fifth:
+            child.run("stitch", same)
+        steps.append(fifth)
+    return [replace(step, frames=index.frames) for step in steps]
+
+
+def transcode(source: Path, target: Path) -> Measured:
+    """The peer: what one ffmpeg command takes."""
+    with measured("plain transcode") as step:
+        ffmpeg("-i", str(source), "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-c:a", "copy", str(target))
+    return step
+
+
+# -- reports ----------------------------------------------------------------------------------------------------------
+
+
+def speed(source: Path, folder: Path) -> None:
+    """One comparison: transcode, chain, transcode again; the peer's time is the mean of its two."""
+    before = transcode(source, folder / "plain.mp4")
+    steps = run_chain(source, folder / "chain", untouched=True)
+    after = transcode(source, folder / "plain.mp4")
+    frames = steps[0].frames
+    peer = (before.wall + after.wall) / 2
+    print(f"{'step':24} {'wall s':>8} {'fps':>7} {'of peer':>8} {'CPU s':>7} {'cores':>6} {'peak MiB':>9}")
+    for step in (replace(before, frames=frames), replace(after, frames=frames), *steps):
+        print(
+            f"{step.name:24} {step.wall:8.1f} {frames / step.wall:7.1f} {peer / step.wall:8.0%} {step.cpu:7.1f}"
+            f" {step.cpu / step.wall:6.2f} {step.peak_mib:9.0f}"
+        )
+    chain = sum(step.wall for step in steps[:4])
+    print(f"stitch alone: {peer / steps[2].wall:.0%} of the transcode's speed (at least {FLOOR_STITCH:.0%})")
+    print(f"stitch, nothing edited: {peer / steps[4].wall:.0%}")
+    print(f"index + split + stitch + verify: {peer / chain:.0%} (at least {FLOOR_CHAIN:.0%})", flush=True)
+
+
+def memory(source: Path, folder: Path) -> None:
+    """Peak over the chain for a source and for ten times as long a one."""
+    peaks = []
+    for name, path in (("1 x", source), ("10 x", looped(source, 10))):
+        steps = run_chain(path, folder / f"memory {name}", untouched=False)
+        peaks.append(max(step.peak_mib for step in steps))
+        parts = ", ".join(f"{step.name} {step.peak_mib:.0f}" for step in steps)
+        print(f"{name:>5}: {steps[0].frames} frames, peak {peaks[-1]:.0f} MiB ({parts})", flush=True)
+    print(f"ten times the length takes {peaks[1] / peaks[0] - 1:+.1%} of memory (at most +15%)")
+
+
+def main() -> None:
+    """Make the source, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=40)
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--memory", action="store_true", help="one minute against ten: takes long, and 12 GB of disk")
+    parser.add_argument("--clips", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "clips")
+    parser.add_argument("--folder", type=Path, help="where to work; default a temporary folder")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        source = make_source(arguments.clips, folder, arguments.seconds)
+        for _ in range(arguments.repeat):
+            speed(source, folder)
+        if arguments.memory:
+            memory(make_source(arguments.clips, folder, 60), folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""One edited chunk while it is stitched: its files read forward, addressed by the source's frame numbers."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from edits.errors import VerificationError
+from edits.media.chunkfile import ChunkReader, Rgb
+from edits.media.detail import Difference, difference
+from edits.media.records import StitchChunk
+
+
+class ChunkFile:
+    """One file of a chunk. Frames are asked for in order; skipped ones are decoded all the same."""
+
+    def __init__(self, path: str, chunk: StitchChunk) -> None:
+        self._path = path
+        self._chunk = chunk
+        self._reader = ChunkReader(Path(path))
+        self._frames = self._reader.frames()
+        self._next = chunk.start
+
+    def at(self, number: int) -> Rgb:
+        """The frame that belongs to source frame `number`.
+
+        Raises:
+            VerificationError: the file is damaged, or ends before that frame.
+        """
+        for _ in range(number - self._next):
+            next(self._frames, None)
+        frame = next(self._frames, None)
+        if frame is None:
+            raise self._wrong_length()
+        self._next = number + 1
+        return frame
+
+    def finish(self) -> None:
+        """Check that the file held as many frames as planned, padding included, and close it.
+
+        Raises:
+            VerificationError: it did not.
+        """
+        if self._reader.count() != self._planned:
+            raise self._wrong_length()
+        self.close()
+
+    def close(self) -> None:
+        self._reader.close()
+
+    @property
+    def _planned(self) -> int:
+        return self._chunk.end - self._chunk.start + self._chunk.padding
+
+    def _wrong_length(self) -> VerificationError:
+        first, last = self._chunk.start, self._chunk.end - 1
+        return VerificationError(
+            f"{self._path}: holds {self._reader.count()} frames, {self._planned} were planned for frames {first} to "
+            f"{last} and their padding; delete it and run the edit again"
+        )
+
+
+class Changes(Protocol):
+    """What was changed in a chunk, frame by frame."""
+
+    def at(self, number: int, squeezed: Callable[[], Rgb]) -> Difference | None:
+        """Output minus input for source frame `number`; None if they are equal.
+
+        `squeezed` makes the chunk's input of that frame again from the source, which takes a third of decoding it.
+        """
+
+    def finish(self) -> None:
+        """Check what can only be checked at the end, and close."""
+
+    def close(self) -> None:
+        """Close without a check."""
+
+
+def changes_of(chunk: StitchChunk) -> Changes:
+    """Open a chunk. Files of equal bytes hold equal frames: nothing was edited, and nothing need be decoded."""
+    if filecmp.cmp(chunk.input, chunk.output, shallow=False):
+        return _NoChanges(chunk)
+    return _StoredChanges(chunk)
+
+
+class _NoChanges:
+    def __init__(self, chunk: StitchChunk) -> None:
+        self._output = ChunkFile(chunk.output, chunk)
+
+    def at(self, number: int, squeezed: Callable[[], Rgb]) -> None:
+        return None
+
+    def finish(self) -> None:
+        self._output.finish()
+
+    def close(self) -> None:
+        self._output.close()
+
+
+class _StoredChanges:
+    """The stored input decides. It is put away once a frame made again from the source has proven equal to it."""
+
+    def __init__(self, chunk: StitchChunk) -> None:
+        self._chunk = chunk
+        self._output = ChunkFile(chunk.output, chunk)
+        self._input: ChunkFile | None = ChunkFile(chunk.input, chunk)
+        self._undecided = True
+
+    def at(self, number: int, squeezed: Callable[[], Rgb]) -> Difference | None:
+        output, source = self._output.at(number), self._given(number, squeezed)
+        if output.shape != source.shape:
+            raise VerificationError(
+                f"{self._chunk.output}: its pictures are {output.shape[1]} x {output.shape[0]}, those of its input "
+                f"{source.shape[1]} x {source.shape[0]}; delete it and run the edit again"
+            )
+        return difference(output, source)
+
+    def _given(self, number: int, squeezed: Callable[[], Rgb]) -> Rgb:
+        if self._input is None:
+            return squeezed()
+        stored = self._input.at(number)
+        if self._undecided and stored.min() != stored.max():  # An even picture would prove nothing.
+            self._undecided = False
+            if np.array_equal(stored, squeezed()):
+                self._input.close()
+                self._input = None
+        return stored
+
+    def finish(self) -> None:
+        self._output.finish()
+        if self._input is not None:
+            self._input.finish()
+
+    def close(self) -> None:
+        self._output.close()
+        if self._input is not None:
+            self._input.close()
