@@ -3,7 +3,7 @@
     python benchmarks/media.py [--seconds 40] [--repeat 2] [--memory] [--clips ../shared/clips]
 
 Chunks have the geometry of SAMA-14B (81 frames, stride 64, lead 4) at 842 x 474; a grade-like edit of every pixel is
-made between split and stitch and not counted. `--memory` adds the chain over a source of one minute and over one of ten.
+made between split and stitch and not counted. `--memory` adds the chain over a source of one minute and one of ten.
 Processor times and resident memory are those of this process and of all processes that it starts.
 """
 

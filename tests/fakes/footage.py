@@ -1,0 +1,182 @@
+"""Sources of every awkward kind, drawn plane by plane, so that their timestamps and code values are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from edits.media.formats import FORMATS, new_frame, planes
+from edits.media.records import FrameIndex, SplitChunk, SplitRequest, StitchChunk, StitchRequest
+
+GAPS = (1, 3, 2, 7, 1, 5, 4, 1, 2, 6)
+"""Frames of 1/25 s between neighbours of a truly variable source."""
+
+SAMPLES = 48_000
+
+
+def variable(frames: int, tick: int) -> list[int]:
+    """Timestamps of `frames` frames whose gaps run through `GAPS`, in units of which `tick` make 1/25 s."""
+    times = [0]
+    for number in range(frames - 1):
+        times.append(times[-1] + GAPS[number % len(GAPS)] * tick)
+    return times
+
+
+def constant(frames: int, tick: int, start: int = 0) -> list[int]:
+    """Timestamps with one gap."""
+    return [start + number * tick for number in range(frames)]
+
+
+def write_footage(
+    path: Path,
+    pts: Sequence[int],
+    time_base: Fraction,
+    *,
+    size: tuple[int, int] = (160, 96),
+    pixel_format: str = "yuv420p",
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+    cuts: Sequence[int] = (),
+    audio: str | None = None,
+    tags: tuple[int, int, int, int] = (1, 1, 1, 1),
+    aspect: Fraction | None = None,
+    timecode: str | None = None,
+) -> Path:
+    """Write one frame at each of `pts`. `audio` is a codec, as long as the picture; `tags` as in `Tags`, in order."""
+    rate = Fraction(len(pts)) / ((pts[-1] - pts[0] + max(1, pts[-1] - pts[-2])) * time_base)
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream(codec, rate=rate.limit_denominator(100_000), options=options or _QUICK[codec])
+        video.width, video.height, video.pix_fmt = *size, pixel_format
+        video.time_base = video.codec_context.time_base = time_base
+        context = video.codec_context
+        context.colorspace, context.color_primaries, context.color_trc, context.color_range = tags
+        if aspect:
+            context.sample_aspect_ratio = aspect
+        if timecode:
+            video.metadata["timecode"] = timecode
+        sound: Any = container.add_stream(audio, rate=SAMPLES, layout="stereo") if audio else None
+        for number, time in enumerate(pts):
+            frame = drawn(number, size, pixel_format, cuts)
+            frame.pts, frame.time_base = time, time_base
+            following = pts[number + 1] if number + 1 < len(pts) else time + (pts[-1] - pts[-2])
+            frame.duration = following - time
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        if sound is not None:
+            sound.metadata["language"] = "fin"
+            _encode_sound(container, sound, (pts[-1] - pts[0]) * time_base)
+    return path
+
+
+_QUICK = {
+    "libx264": {"preset": "veryfast", "crf": "20"},
+    "ffv1": {"level": "3"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8"},
+    "prores_ks": {},
+}
+
+
+def _encode_sound(container: Any, stream: Any, seconds: Fraction) -> None:
+    count = int(seconds * SAMPLES)
+    wave = (np.sin(np.arange(count) * 0.05) * 9000).astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(np.repeat(wave, 2)[None], format="s16", layout="stereo")
+    frame.sample_rate, frame.pts, frame.time_base = SAMPLES, 0, Fraction(1, SAMPLES)
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+def drawn(number: int, size: tuple[int, int], pixel_format: str, cuts: Sequence[int] = ()) -> av.VideoFrame:
+    """Frame `number`: a texture for each shot, a square that moves, and grain of its own."""
+    form = FORMATS[pixel_format]
+    frame, targets = new_frame(form, *size)
+    shot = sum(number >= cut for cut in cuts)
+    texture, grain = np.random.default_rng(shot), np.random.default_rng(1000 + number)
+    for place, target in enumerate(targets):
+        height, width = target.shape
+        coarse = texture.integers(60, 180, (-(-height // 8), -(-width // 8)))
+        whole = np.kron(coarse, np.ones((8, 8), int))[:height, :width] + grain.integers(0, 3, (height, width))
+        left = 3 * number % max(1, width - 12)
+        whole[height // 3 : height // 3 + 10, left : left + 10] = 220 - 40 * place
+        target[:] = whole << (form.depth - 8)
+    return frame
+
+
+# -- reading back -----------------------------------------------------------------------------------------------------
+
+
+def decoded(path: Path | str) -> list[av.VideoFrame]:
+    """All frames, by a plain PyAV decode that shares no code with the engine."""
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+def times(path: Path | str) -> list[Fraction]:
+    """Timestamps after the first, as fractions of a second."""
+    frames = decoded(path)
+    return [(frame.pts - frames[0].pts) * Fraction(frame.time_base) for frame in frames]
+
+
+def same_pictures(first: Path | str, second: Path | str, start: int = 0) -> bool:
+    """Whether every plane of every frame is equal bit for bit; `start` frames of the first are left out."""
+    left, right = decoded(first)[start:], decoded(second)
+    return len(left) == len(right) and all(
+        np.array_equal(a, b)
+        for one, other in zip(left, right, strict=True)
+        for a, b in zip(planes(one), planes(other), strict=True)
+    )
+
+
+def sound_bytes(path: Path | str) -> list[bytes]:
+    """The payload of each audio stream."""
+    with av.open(str(path)) as container:
+        found = {stream.index: bytearray() for stream in container.streams.audio}
+        for packet in container.demux(audio=tuple(range(len(found)))) if found else ():
+            found[packet.stream_index] += bytes(packet)
+        return [bytes(data) for data in found.values()]
+
+
+# -- jobs -------------------------------------------------------------------------------------------------------------
+
+
+def chunks_of(index: FrameIndex, start: int, end: int, length: int = 17, stride: int = 12) -> list[tuple[int, ...]]:
+    """(start, end, padding, lead, shot) of chunks that tile `[start, end)` shot by shot."""
+    edges = [start, *(cut for cut in index.cuts if start < cut < end), end]
+    found = []
+    for shot, (first, last) in enumerate(zip(edges, edges[1:], strict=False)):
+        begin = first
+        while begin + length < last:
+            found.append((begin, begin + length, 0, 4 if begin > first else 0, shot))
+            begin += stride
+        found.append((begin, last, (begin - last + 1) % 4, 4 if begin > first else 0, shot))
+    return found
+
+
+def requests(
+    source: Path,
+    index: FrameIndex,
+    folder: Path,
+    output: str,
+    *,
+    deliverable: str = "ffv1",
+    detail: str = "full",
+    start: int = 0,
+    end: int | None = None,
+    size: tuple[int, int] = (80, 48),
+) -> tuple[SplitRequest, StitchRequest]:
+    """What split and stitch are asked for; outputs are named beside inputs and written by nobody yet."""
+    stop = index.frames if end is None else end
+    parts, edited = [], []
+    for number, (first, last, padding, lead, shot) in enumerate(chunks_of(index, start, stop)):
+        given, made = str(folder / f"{number}.input.mkv"), str(folder / f"{number}.output.mkv")
+        parts.append(SplitChunk(first, last, padding, given))
+        edited.append(StitchChunk(first, last, padding, lead, shot, given, made))
+    split = SplitRequest(str(source), index, tuple(parts), *size, "squeeze")
+    stitch = StitchRequest(
+        str(source), index, start, stop, tuple(edited), detail, deliverable, str(folder / output), encoder_threads=2
+    )
+    return split, stitch
