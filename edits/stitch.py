@@ -22,6 +22,7 @@ from edits.media.reader import Source, indexed_frames
 from edits.media.reading import Changes, ChunkFile, changes_of
 from edits.media.records import Progress, StitchChunk, StitchRequest
 from edits.media.split import Squeezer
+from edits.media.still import Stills
 
 
 def stitch(request: StitchRequest, progress: Progress) -> None:
@@ -46,9 +47,13 @@ def stitch(request: StitchRequest, progress: Progress) -> None:
         writer = stack.enter_context(Writer(request))
         originals = stack.enter_context(Ahead(_range(source, request)))
         changes = stack.enter_context(Ahead(_changes(request, plan, detail, originals)))
-        frames = stack.enter_context(Ahead(itertools.starmap(detail.compose, changes)))
-        for number, frame in enumerate(frames, request.start):
-            writer.write(frame, number)
+        frames = stack.enter_context(
+            Ahead((original, detail.compose(original, change)) for original, change in changes)
+        )
+        stills = Stills(request)
+        for number, (original, edited) in enumerate(frames, request.start):
+            writer.write(edited, number)
+            stills.note(number, original, edited)
             progress(number + 1 - request.start, request.end - request.start)
 
 

@@ -211,6 +211,10 @@ def plan_path(job_id: str) -> str:
     return f"jobs/{_name(job_id)}/plan.json"
 
 
+def pictures_path(job_id: str) -> str:
+    return f"jobs/{_name(job_id)}/report/pictures.json"
+
+
 def _name(key: str) -> str:
     """`key`, if it can be one part of a path."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", key):

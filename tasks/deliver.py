@@ -8,15 +8,20 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 import sql
-from edits import storage
+from edits import storage, wire
 from edits.errors import StateError, VerificationError
 from edits.job import Chunk, JobState, Marker, VideoPlan
 from edits.media import child
-from edits.media.records import FrameIndex, StitchChunk, StitchRequest, Verification
+from edits.media.records import FrameIndex, Picture, Pictures, StitchChunk, StitchRequest, Verification
+from edits.media.still import after_name, before_name
 from tasks import publish, record
 from tasks.intake import index_of, source_file
+from tasks.report import frames_to_show
 from tasks.run import Run
 from tasks.split import Prepared
+
+PICTURES = 4
+"""Frames of a job that the report shows."""
 
 
 def deliver(run: Run, prepared: Prepared) -> Verification:
@@ -41,6 +46,7 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         check(run, plan, request, verification)
         finished = Path(request.output)
         publish.publish(run, job, finished, verification, markers)
+        keep_pictures(run, plan, request)
         record.end_job(run, job, JobState.DELIVERED, f"published as {job.output}")
         return verification
 
@@ -73,7 +79,24 @@ def stitch_request(
         deliverable=job.deliverable,
         output=str(folder / f"deliverable{Path(job.output).suffix}"),
         encoder_threads=run.settings.encoder_threads,
+        pictures=tuple(frame for _, frame in frames_to_show(plan.shots, PICTURES)),
     )
+
+
+def keep_pictures(run: Run, plan: VideoPlan, request: StitchRequest) -> None:
+    """Put what the report shows into the store: it outlives this run."""
+    folder, index = Path(request.output).parent, request.index
+    pictures = [
+        Picture(
+            shot=shot,
+            frame=frame,
+            seconds=float((index.pts[frame] - index.pts[0]) * index.time_base),
+            before=(folder / before_name(frame)).read_bytes(),
+            after=(folder / after_name(frame)).read_bytes(),
+        )
+        for shot, frame in frames_to_show(plan.shots, PICTURES)
+    ]
+    run.store.put_bytes(storage.pictures_path(plan.job.job_id), wire.dump(Pictures(tuple(pictures))))
 
 
 def _stitch_chunk(run: Run, chunk: Chunk, marker: Marker, folder: Path) -> StitchChunk:

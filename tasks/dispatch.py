@@ -120,7 +120,7 @@ class Dispatcher:
             prepared = self._arrived.get().result(raise_on_failure=False)
             if isinstance(prepared, Prepared) and not prepared.delivered:
                 self._open[prepared.job.job_id] = OpenJob(prepared, set(prepared.missing))
-                self._run.board.stage(prepared.job.line, "edit", total=len(prepared.missing))
+                self._run.board.stage(prepared.job.line, "queue")
 
     # -- starting waves
 
@@ -196,6 +196,7 @@ class Dispatcher:
         self._waves.append(wave)
         for job in self._open.values():
             if job.waiting & wave.missing and sql.job(self._run.db, job.job.job_id).state is JobState.QUEUED:
+                self._run.board.stage(job.job.line, "edit", total=len(job.prepared.missing))
                 sql.change_state(self._run.db, job.job.job_id, JobState.EDITING, f"dispatch {wave.dispatch_id}")
         wave.start_round()
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import sql
 from edits import storage, wire
-from edits.errors import SamaflowError, is_transient, shortened
+from edits.errors import is_transient, shortened
 from edits.job import EditJob, JobState, Marker, VideoPlan
-from edits.media import child
-from edits.media.records import StillRequest
-from edits.trust import local_path
-from tasks.intake import Order, source_file
+from edits.media.records import Pictures
+from tasks.intake import Order
 from tasks.progress import JobProgress, Snapshot
 from tasks.report import (
     ChunkState,
@@ -25,17 +23,11 @@ from tasks.report import (
     ReportProblem,
     ReportRow,
     ReportTiming,
-    frames_to_show,
     render,
 )
 from tasks.run import Run
 from tasks.split import ALREADY
 from tasks.version import code_version
-
-PICTURES = 4
-"""Frames of a job that the report shows."""
-PICTURE_WIDTH = 480
-"""Pixels."""
 
 
 def write_report(run: Run, order: Order, snapshot: Snapshot) -> Path:
@@ -45,7 +37,7 @@ def write_report(run: Run, order: Order, snapshot: Snapshot) -> Path:
         manifest=order.name,
         manifest_id=order.manifest_id,
         store=run.settings.store,
-        executor=f"{run.settings.executor}, {run.settings.workers} workers",
+        executor=f"{run.settings.executor}, {run.settings.workers} worker{'s' * (run.settings.workers > 1)}",
         version=code_version(),
         started=datetime.now(UTC) - timedelta(seconds=snapshot.elapsed),
         seconds=snapshot.elapsed,
@@ -111,17 +103,11 @@ def _chunks(run: Run, plan: VideoPlan) -> Iterator[ReportChunk]:
 
 
 def _pictures(run: Run, plan: VideoPlan) -> Iterator[ReportPicture]:
-    """Frames before and after; a picture that cannot be made is left out, the deliverable does not depend on it."""
-    if not plan.job.output.startswith("file:"):
-        return
-    source, result = source_file(run, plan.job.source), local_path(plan.job.output)
-    for shot, frame in frames_to_show(plan.shots, PICTURES):
-        try:
-            before = child.run("still", StillRequest(str(source), frame, PICTURE_WIDTH), run.limits)
-            after = child.run("still", StillRequest(str(result), frame - plan.job.start, PICTURE_WIDTH), run.limits)
-        except SamaflowError:
-            continue
-        yield ReportPicture(shot, frame, before.seconds, before.picture, after.picture)
+    path = storage.pictures_path(plan.job.job_id)
+    data = run.store.read_or_none(path)
+    if data is not None:
+        for picture in wire.load(Pictures, data, path).pictures:
+            yield ReportPicture(picture.shot, picture.frame, picture.seconds, picture.before, picture.after)
 
 
 def _facts(job: EditJob, plan: VideoPlan | None, sha256: str) -> Iterator[ReportFact]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-STAGES: dict[str, float] = {"index": 0.05, "split": 0.10, "edit": 0.60, "stitch": 0.20, "verify": 0.05}
+STAGES: dict[str, float] = {"index": 0.05, "split": 0.1, "queue": 0.0, "edit": 0.6, "stitch": 0.2, "verify": 0.05}
 """Stages of a job in order, with the share of its time that each is taken to need."""
 
 

@@ -32,8 +32,6 @@ from edits.media.records import (
     Limits,
     Progress,
     SplitRequest,
-    StillPicture,
-    StillRequest,
     StitchRequest,
     Verification,
 )
@@ -95,10 +93,6 @@ def run(
 def run(
     operation: Literal["verify"], request: StitchRequest, limits: Limits = ..., progress: Progress = ...
 ) -> Verification: ...
-@overload
-def run(
-    operation: Literal["still"], request: StillRequest, limits: Limits = ..., progress: Progress = ...
-) -> StillPicture: ...
 
 
 def run(operation: str, request: Any, limits: Limits = Limits(), progress: Progress = _unheard) -> Any:  # noqa: B008
@@ -182,7 +176,6 @@ def _results() -> dict[str, type[Any]]:
         "split": _Inputs,
         "stitch": _Nothing,
         "verify": Verification,
-        "still": StillPicture,
     }
 
 
@@ -277,13 +270,12 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     """Imports happen here, so that the parent's side loads no decoder, and before the limits: this code is ours."""
     import cv2
 
-    from edits.media import index, still, verify
+    from edits.media import index, verify
     from edits.media.split import split
     from edits.stitch import stitch
 
-    cv2.setNumThreads(
-        1
-    )  # Frames are worked on side by side already; threads within one would only wait for each other.
+    # Frames are worked on side by side already; threads within one would only wait for each other.
+    cv2.setNumThreads(1)
 
     def indexed(data: bytes, limits: Limits, progress: Progress) -> FrameIndex:
         return index.index_source(Path(wire.load(IndexRequest, data, "index").path), progress, limits)
@@ -301,17 +293,12 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     def verified(data: bytes, limits: Limits, progress: Progress) -> Verification:
         return verify.verify(wire.load(StitchRequest, data, "verify"), progress)
 
-    def pictured(data: bytes, limits: Limits, progress: Progress) -> StillPicture:
-        wanted = wire.load(StillRequest, data, "still")
-        return still.still_picture(Path(wanted.path), wanted.frame, wanted.width, limits)
-
     return {
         "index": indexed,
         "quick_index": quickly,
         "split": cut,
         "stitch": stitched,
         "verify": verified,
-        "still": pictured,
     }
 
 

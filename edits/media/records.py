@@ -39,29 +39,6 @@ class IndexRequest:
 
 
 @dataclass(frozen=True)
-class StillRequest:
-    """One picture of a source or deliverable, for a report."""
-
-    __pydantic_config__ = STRICT
-    path: str
-    frame: int
-    """Number in decode order."""
-    width: int
-    """Pixels, the height follows from the display aspect ratio."""
-
-
-@dataclass(frozen=True)
-class StillPicture:
-    """What a `StillRequest` gives."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
-    picture: bytes
-    """JPEG."""
-    seconds: float
-    """When the frame is shown, from the first frame's presentation."""
-
-
-@dataclass(frozen=True)
 class Colour:
     """How the source's code values are read. `assumed` names the fields that the file does not state."""
 
@@ -193,6 +170,32 @@ class StitchRequest:
     """Frames over which two chunks of a shot are mixed; what is left of the overlap after them is dropped."""
     encoder_threads: int = 4
     """Fixed, because some encoders write other bytes with another number."""
+    pictures: tuple[int, ...] = ()
+    """Source frames whose pictures, before and after, are written beside the output for a report."""
+    picture_width: int = 480
+    """Pixels at most."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One frame before and after the edit, as JPEG."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+    shot: int
+    frame: int
+    """Source frame number."""
+    seconds: float
+    """When it is shown, from the first frame of the source."""
+    before: bytes
+    after: bytes
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """`jobs/<job_id>/report/pictures.json`."""
+
+    __pydantic_config__ = STRICT
+    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True)

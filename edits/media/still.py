@@ -1,8 +1,7 @@
-"""One picture of a video, for reports."""
+"""Pictures for reports, taken while the frames pass by: no frame is decoded for them."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -10,47 +9,50 @@ import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from edits.errors import SourceError
 from edits.media.colour import yuv_to_rgb
-from edits.media.formats import planes
-from edits.media.picture import picture_of
-from edits.media.reader import Source
-from edits.media.records import Limits, StillPicture
+from edits.media.formats import pixel_format, planes
+from edits.media.records import FrameIndex, StitchRequest
 
 _QUALITY = 88
 
 
-def still(path: Path, frame: int, width: int, limits: Limits | None = None) -> bytes:
-    """Frame number `frame` in decode order as a JPEG `width` pixels wide, upright pixels square.
-
-    Raises:
-        SourceError: the file cannot be read that far, or has no such frame.
-    """
-    return still_picture(path, frame, width, limits).picture
+def before_name(frame: int) -> str:
+    """File name of the source's picture, beside the deliverable."""
+    return f"before-{frame}.jpg"
 
 
-def still_picture(path: Path, number: int, width: int, limits: Limits | None = None) -> StillPicture:
-    """As `still`, with the time at which the frame is shown."""
-    with Source(path, limits) as source:
-        first: int | None = None
-        for count, frame in enumerate(source.frames()):
-            first = frame.pts if first is None else first
-            if count == number:
-                shown = ((frame.pts or 0) - (first or 0)) * (source.stream.time_base or Fraction(0))
-                return StillPicture(_jpeg(source, frame, width), float(shown))
-        raise SourceError(f"{path}: has no frame {number}")
+def after_name(frame: int) -> str:
+    """File name of the deliverable's picture; `frame` is the source's number in both."""
+    return f"after-{frame}.jpg"
 
 
-def _jpeg(source: Source, frame: av.VideoFrame, width: int) -> bytes:
-    picture = picture_of(source, frame)
-    height = max(1, round(width * frame.height / (frame.width * picture.sample_aspect_ratio)))
-    full = "yuvj444p" if picture.stored_format.startswith("yuvj") else picture.form.full_chroma
+class Stills:
+    """Writes the frames that `request.pictures` names, before and after the edit, as JPEG files."""
+
+    def __init__(self, request: StitchRequest) -> None:
+        self._wanted = frozenset(request.pictures)
+        self._width = request.picture_width
+        self._index = request.index
+        self._folder = Path(request.output).parent
+
+    def note(self, number: int, original: av.VideoFrame, edited: av.VideoFrame) -> None:
+        """Both frames are in the source's own format."""
+        if number in self._wanted:
+            (self._folder / before_name(number)).write_bytes(jpeg(original, self._index, self._width))
+            (self._folder / after_name(number)).write_bytes(jpeg(edited, self._index, self._width))
+
+
+def jpeg(frame: av.VideoFrame, index: FrameIndex, width: int) -> bytes:
+    """`frame`, in the format of `index`, as a JPEG at most `width` pixels wide, its pixels square."""
+    form = pixel_format(index.pixel_format, "source")
+    shown = frame.width * index.sample_aspect_ratio
+    width = min(width, round(shown))
+    height = max(1, round(width * frame.height / shown))
+    full = form.full_chroma if not frame.format.name.startswith("yuvj") else "yuvj444p"
     small = VideoReformatter().reformat(
         frame, width=width, height=height, format=full, interpolation=Interpolation.AREA
     )
-    bgr = yuv_to_rgb(picture.colour, picture.form.depth)[::-1].copy()
-    mixed = np.minimum(cv2.transform(cv2.merge(planes(small)), bgr), 255).astype(np.uint8)
-    written, data = cv2.imencode(".jpg", mixed, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not written:
-        raise SourceError(f"{source.path}: a picture of {width} x {height} pixels cannot be written as JPEG")
+    bgr = yuv_to_rgb(index.colour, form.depth)[::-1].copy()
+    mixed = np.clip(cv2.transform(cv2.merge(planes(small)), bgr), 0, 255).astype(np.uint8)
+    _, data = cv2.imencode(".jpg", mixed, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return data.tobytes()
