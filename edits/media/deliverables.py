@@ -38,9 +38,15 @@ class Deliverable:
         written = "tv" if self.limited_range else index.colour.range
         return replace(index.colour, range=written, assumed=())
 
+    def options_for(self, index: FrameIndex) -> dict[str, str]:
+        """The encoder's options. Variable rate goes without B-frames: MP4 and MOV keep durations in decode order, so
+        that reordered frames of unequal length would leave the last one's duration unsaid."""
+        variable = {"bf": "0"} if index.rate is None and self.codec == "libx264" else {}
+        return {**dict(self.options), **variable}
+
     def recipe(self, index: FrameIndex, threads: int) -> str:
         """What decides the packets, in one line."""
-        options = " ".join(f"{key}={value}" for key, value in self.options)
+        options = " ".join(f"{key}={value}" for key, value in self.options_for(index).items())
         return f"{self.codec} {self.pixel_format(index)} {options} threads={threads}".replace("  ", " ")
 
 
@@ -98,7 +104,7 @@ AUDIO = {
 
 
 def writable_suffixes(deliverable: str, index: FrameIndex) -> tuple[str, ...]:
-    """Containers of `deliverable` that hold this source's timestamps and audio exactly; best first."""
+    """Containers of `deliverable` that hold this source's timestamps, pixel shape and audio exactly; best first."""
     entry = DELIVERABLES[deliverable]
     return tuple(suffix for suffix in entry.suffixes if not _obstacle(entry, suffix, index))
 
@@ -124,6 +130,8 @@ def _obstacle(entry: Deliverable, suffix: str, index: FrameIndex) -> str:
         return f"does not take {', '.join(strange)} audio"
     if suffix == ".mkv" and not _whole_milliseconds(index):
         return "holds whole milliseconds only, which this source's timestamps are not"
+    if suffix == ".mkv" and entry.codec == "ffv1" and index.sample_aspect_ratio != 1:
+        return "is written without the shape of pixels unless the codec carries it, which FFV1 does not"
     return ""
 
 

@@ -26,6 +26,8 @@ _KEPT_TAGS = ("language", "title", "handler_name")
 """Tags of an audio stream that belong to its content; others describe the old file."""
 
 _RESAMPLER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_FRAME_DURATION = 1 << 8
+"""AV_CODEC_FLAG_FRAME_DURATION (libavcodec/avcodec.h): packets get the duration of their frame, not the mean one."""
 
 
 class Writer:
@@ -77,13 +79,16 @@ class Writer:
 
     def _video_stream(self, request: StitchRequest) -> Any:
         index, entry = request.index, DELIVERABLES[request.deliverable]
-        stream: Any = self._container.add_stream(entry.codec, rate=average_rate(index), options=dict(entry.options))
+        stream: Any = self._container.add_stream(
+            entry.codec, rate=average_rate(index), options=entry.options_for(index)
+        )
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = index.width, index.height, entry.pixel_format(index)
         stream.time_base = context.time_base = index.time_base
         context.sample_aspect_ratio = index.sample_aspect_ratio
+        context.flags |= _FRAME_DURATION
         context.thread_count, context.thread_type = request.encoder_threads, "AUTO"
-        tags = tags_of(entry.colour(index))
+        tags = self._tags = tags_of(entry.colour(index))
         context.colorspace, context.color_range = tags.matrix, tags.range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
         stream.metadata.update(start_tags(index, request.start))
@@ -102,11 +107,17 @@ class Writer:
         pts, following = self._index.pts, number + 1
         picture = self._formatter.convert(frame)
         picture.pict_type = 0
+        self._tag(picture)
         picture.pts, picture.time_base = pts[number] - self._shift, self._index.time_base
         last = following == self._index.frames
         picture.duration = self._index.last_duration if last else pts[following] - pts[number]
         with writing(self.path):
             self._mux(self._video.encode(picture))
+
+    def _tag(self, picture: av.VideoFrame) -> None:
+        """Some encoders (ProRes) write the frame's tags, others the context's: they are told the same."""
+        picture.colorspace, picture.color_range = self._tags.matrix, self._tags.range
+        picture.color_primaries, picture.color_trc = self._tags.primaries, self._tags.transfer
 
     def _mux(self, packets: list[av.Packet[Any]]) -> None:
         """Write video packets, and before each the audio that belongs before it: muxers then hold little back."""
