@@ -41,6 +41,8 @@ _INTERVAL = 0.2
 _TAIL = 2000
 """Characters of standard error that an error quotes."""
 _PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Of `mallopt`, from malloc.h."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,7 @@ def main() -> None:
     """Serve one call from standard input."""
     out = _private_stdout()
     _end_with_parent()
+    _keep_freed_memory()
     call = wire.load(_Call, sys.stdin.buffer.readline(), "the call")
     data = sys.stdin.buffer.readline()
     threading.Thread(target=_end_with_pipe, daemon=True).start()
@@ -242,6 +245,14 @@ def _end_with_pipe() -> None:
     while os.read(0, 1):
         pass
     os._exit(1)
+
+
+def _keep_freed_memory() -> None:
+    """Frames are megabytes, made and freed all the time: glibc is told to keep their pages (a tenth of the time)."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+        libc.mallopt(_M_ARENA_MAX, 4)
 
 
 def _limit(limits: Limits) -> None:

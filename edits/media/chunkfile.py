@@ -21,6 +21,7 @@ from av.error import FFmpegError
 from edits.errors import StoreError, VerificationError
 from edits.media.files import aside, writing
 from edits.media.formats import planes
+from edits.media.structure import shortfall
 
 Rgb = npt.NDArray[Any]
 """(H, W, 3), or (T, H, W, 3) for a clip: uint8, or uint16 over the full scale 0 to 65535."""
@@ -50,6 +51,15 @@ _DETERMINISTIC = {"fflags": "+bitexact"}
 
 
 _AGAIN = "delete it and make it again"
+
+
+def _require_whole(path: Path) -> None:
+    try:
+        missing = shortfall(path)
+    except OSError as error:
+        raise VerificationError(f"{path}: not a chunk file, or not there ({error.strerror}); {_AGAIN}") from error
+    if missing:
+        raise VerificationError(f"{path}: the file is cut short: {missing}; {_AGAIN}")
 
 
 class ChunkWriter:
@@ -136,6 +146,7 @@ class ChunkReader:
             VerificationError: not a chunk file.
         """
         self.path = path
+        _require_whole(path)
         try:
             self._container = av.open(f"file:{path}", options=dict(_READING))
             self._stream = self._container.streams.video[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,11 @@ def times(path: Path | str) -> list[Fraction]:
 def same_pictures(first: Path | str, second: Path | str, start: int = 0) -> bool:
     """Whether every plane of every frame is equal bit for bit; `start` frames of the first are left out."""
     left, right = decoded(first)[start:], decoded(second)
-    return len(left) == len(right) and all(
-        np.array_equal(a, b)
-        for one, other in zip(left, right, strict=True)
-        for a, b in zip(planes(one), planes(other), strict=True)
-    )
+    return len(left) == len(right) and all(map(_same_planes, left, right))
+
+
+def _same_planes(one: av.VideoFrame, other: av.VideoFrame) -> bool:
+    return all(map(np.array_equal, planes(one), planes(other)))
 
 
 def sound_bytes(path: Path | str) -> list[bytes]:
@@ -147,7 +148,7 @@ def chunks_of(index: FrameIndex, start: int, end: int, length: int = 17, stride:
     """(start, end, padding, lead, shot) of chunks that tile `[start, end)` shot by shot."""
     edges = [start, *(cut for cut in index.cuts if start < cut < end), end]
     found = []
-    for shot, (first, last) in enumerate(zip(edges, edges[1:], strict=False)):
+    for shot, (first, last) in enumerate(pairwise(edges)):
         begin = first
         while begin + length < last:
             found.append((begin, begin + length, 0, 4 if begin > first else 0, shot))

@@ -39,7 +39,7 @@ WIDE_SIZE = b"\x00\x00\x00\x01mdat" + (16 + 100).to_bytes(8, "big")
         "wide",
         "wide cut",
         "to the end",
-        "tail of no kind",
+        "no box",
         "ebml",
         "ebml cut",
         "live",
