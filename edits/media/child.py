@@ -114,7 +114,7 @@ def run(operation: str, request: Any, limits: Limits = Limits(), progress: Progr
         outcome = _outcome(process, progress)
         code = process.wait()
         if outcome is None:
-            raise _death(operation, request, code, log)
+            raise _death(operation, request, limits, code, log)
         if "error" in outcome:
             raise _error(outcome["error"], outcome["message"])
         return _unpacked(operation, outcome["result"])
@@ -181,7 +181,7 @@ def _results() -> dict[str, type[Any]]:
     }
 
 
-def _death(operation: str, request: Any, code: int, log: IO[bytes]) -> SamaflowError:
+def _death(operation: str, request: Any, limits: Limits, code: int, log: IO[bytes]) -> SamaflowError:
     """What a child that ended without a word died of."""
     name = getattr(request, "path", None) or request.source
     log.seek(0)
@@ -194,8 +194,8 @@ def _death(operation: str, request: Any, code: int, log: IO[bytes]) -> SamaflowE
         return SourceError(f"{name}: '{operation}' used more processor time than is allowed ({number}).{quoted}")
     if number in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"):
         return SourceError(
-            f"{name}: the decoder crashed on this file during '{operation}' ({number}): it is damaged, or means to. "
-            f"Rewrap or transcode it elsewhere first.{quoted}"
+            f"{name}: the decoder crashed on this file during '{operation}' ({number}): it is damaged, means to, or needs "
+            f"more than {_memory(limits)}. Rewrap or transcode it elsewhere first.{quoted}"
         )
     return TransientError(
         f"{name}: the media process for '{operation}' was killed ({number}); if nobody did it, the machine may be out "
@@ -222,7 +222,7 @@ def main() -> None:
     except SamaflowError as error:
         message = _message(type(error).__name__, str(error))
     except MemoryError:
-        message = _message("SourceError", _out_of_memory(call.limits))
+        message = _message("SourceError", f"{call.operation} takes more than {_memory(call.limits)}")
     out.write(message + b"\n")
     out.flush()
 
@@ -259,7 +259,6 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 5))
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # A file size limit then is an error of the write, with its name.
 
 
 class _Reporter:
@@ -317,9 +316,9 @@ def _message(error: str, text: str) -> bytes:
     return json.dumps({"error": error, "message": text}).encode()
 
 
-def _out_of_memory(limits: Limits) -> str:
+def _memory(limits: Limits) -> str:
     gib = limits.memory_bytes / (1 << 30)
-    return f"it takes more than the {gib:.3g} GiB of memory that a media process may have; raise limits.memory_gib"
+    return f"the {gib:.3g} GiB of memory that a media process may have (limits.memory_gib)"
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ _USUAL = tuple(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)) + tuple(
 def constant_rate(pts: Sequence[int], time_base: Fraction, hints: Iterable[Fraction | None]) -> Fraction | None:
     """The rate r for which each timestamp lies within one tick of first + k/r, else None.
 
-    Equal gaps give the rate themselves. Otherwise (Matroska rounds 1001/24000 s to whole milliseconds) the header's
-    rates in `hints` are tried, then the usual ones, then the mean over the whole length.
+    Equal gaps give the rate themselves. Otherwise (Matroska rounds 1001/24000 s to whole milliseconds, and a short clip
+    then suits several rates) the first that suits is taken: usual rates that the header's `hints` name, other usual
+    rates, those nearest the mean first, the hints themselves, the mean.
     """
     if len(pts) < 2:
         return None
@@ -24,7 +25,9 @@ def constant_rate(pts: Sequence[int], time_base: Fraction, hints: Iterable[Fract
     gap = pts[1] - pts[0]
     if all(later - earlier == gap for earlier, later in pairwise(pts)):
         return mean
-    candidates = [*(hint for hint in hints if hint), *_USUAL, mean]
+    stated = [hint for hint in hints if hint]
+    near = sorted(_USUAL, key=lambda rate: abs(rate - mean))
+    candidates = [*(hint for hint in stated if hint in _USUAL), *near, *stated, mean]
     return next((rate for rate in candidates if _keeps_to(pts, time_base, rate)), None)
 
 

@@ -137,6 +137,8 @@ def _open(path: Path) -> av.container.InputContainer:
         raise SourceError(f"{path}: cannot be opened: {error.strerror}. Check the path and its rights") from error
     except MemoryError:
         raise
+    except EOFError as error:
+        raise SourceError(f"{path}: ends before its first frame, there is nothing to edit. {_AGAIN}") from error
     except FFmpegError as error:
         raise SourceError(_not_a_video(path)) from error
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ def write_footage(
         if timecode:
             video.metadata["timecode"] = timecode
         sound: Any = container.add_stream(audio, rate=SAMPLES, layout="stereo") if audio else None
+        if sound is not None:
+            sound.metadata["language"] = "fin"
         for number, time in enumerate(pts):
             frame = drawn(number, size, pixel_format, cuts)
             frame.pts, frame.time_base = time, time_base
@@ -69,7 +71,6 @@ def write_footage(
             container.mux(video.encode(frame))
         container.mux(video.encode())
         if sound is not None:
-            sound.metadata["language"] = "fin"
             _encode_sound(container, sound, (pts[-1] - pts[0]) * time_base)
     return path
 
@@ -92,17 +93,17 @@ def _encode_sound(container: Any, stream: Any, seconds: Fraction) -> None:
 
 
 def drawn(number: int, size: tuple[int, int], pixel_format: str, cuts: Sequence[int] = ()) -> av.VideoFrame:
-    """Frame `number`: a texture for each shot, a square that moves, and grain of its own."""
+    """Frame `number`: a texture for each shot, a square that moves, and grain of its own. All within RGB's gamut."""
     form = FORMATS[pixel_format]
     frame, targets = new_frame(form, *size)
     shot = sum(number >= cut for cut in cuts)
     texture, grain = np.random.default_rng(shot), np.random.default_rng(1000 + number)
     for place, target in enumerate(targets):
         height, width = target.shape
-        coarse = texture.integers(60, 180, (-(-height // 8), -(-width // 8)))
+        coarse = texture.integers(*((60, 160), (112, 144))[place > 0], (-(-height // 8), -(-width // 8)))
         whole = np.kron(coarse, np.ones((8, 8), int))[:height, :width] + grain.integers(0, 3, (height, width))
         left = 3 * number % max(1, width - 12)
-        whole[height // 3 : height // 3 + 10, left : left + 10] = 220 - 40 * place
+        whole[height // 3 : height // 3 + 10, left : left + 10] = (180, 136, 120)[place]
         target[:] = whole << (form.depth - 8)
     return frame
 
@@ -110,22 +111,28 @@ def drawn(number: int, size: tuple[int, int], pixel_format: str, cuts: Sequence[
 # -- reading back -----------------------------------------------------------------------------------------------------
 
 
-def decoded(path: Path | str) -> list[av.VideoFrame]:
-    """All frames, by a plain PyAV decode that shares no code with the engine."""
+def decoding(path: Path | str) -> Iterator[av.VideoFrame]:
+    """Frame by frame, by a plain PyAV decode that shares no code with the engine."""
     with av.open(str(path)) as container:
-        return list(container.decode(video=0))
+        container.streams.video[0].thread_type = "AUTO"
+        yield from container.decode(video=0)
+
+
+def decoded(path: Path | str) -> list[av.VideoFrame]:
+    """All frames at once: for short files."""
+    return list(decoding(path))
 
 
 def times(path: Path | str) -> list[Fraction]:
     """Timestamps after the first, as fractions of a second."""
-    frames = decoded(path)
-    return [(frame.pts - frames[0].pts) * Fraction(frame.time_base) for frame in frames]
+    found = [frame.pts * Fraction(frame.time_base) for frame in decoding(path)]
+    return [time - found[0] for time in found]
 
 
-def same_pictures(first: Path | str, second: Path | str, start: int = 0) -> bool:
-    """Whether every plane of every frame is equal bit for bit; `start` frames of the first are left out."""
-    left, right = decoded(first)[start:], decoded(second)
-    return len(left) == len(right) and all(map(_same_planes, left, right))
+def same_pictures(source: Path | str, result: Path | str, start: int = 0, end: int | None = None) -> bool:
+    """Whether frames `[start, end)` of `source` are all of `result`, every plane equal bit for bit."""
+    pairs = zip_longest(islice(decoding(source), start, end), decoding(result))
+    return all(one is not None and other is not None and _same_planes(one, other) for one, other in pairs)
 
 
 def _same_planes(one: av.VideoFrame, other: av.VideoFrame) -> bool:
@@ -136,8 +143,9 @@ def sound_bytes(path: Path | str) -> list[bytes]:
     """The payload of each audio stream."""
     with av.open(str(path)) as container:
         found = {stream.index: bytearray() for stream in container.streams.audio}
-        for packet in container.demux(audio=tuple(range(len(found)))) if found else ():
-            found[packet.stream_index] += bytes(packet)
+        for packet in container.demux():
+            if packet.stream_index in found:
+                found[packet.stream_index] += bytes(packet)
         return [bytes(data) for data in found.values()]
 
 

@@ -35,9 +35,8 @@ def test_every_deployment_points_at_a_flow() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {deployment["name"] for deployment in deployments} == {"edit-manifest", "edit-video"}
     for deployment in deployments:
-        path, _, name = deployment["entrypoint"].partition(":")
-        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-        assert getattr(module, name).name == deployment["name"]
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        assert getattr(importlib.import_module(module), name).name == deployment["name"]
 
 
 @pytest.mark.parametrize(
