@@ -194,8 +194,8 @@ def _death(operation: str, request: Any, limits: Limits, code: int, log: IO[byte
         return SourceError(f"{name}: '{operation}' used more processor time than is allowed ({number}).{quoted}")
     if number in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"):
         return SourceError(
-            f"{name}: the decoder crashed on this file during '{operation}' ({number}): it is damaged, means to, or needs "
-            f"more than {_memory(limits)}. Rewrap or transcode it elsewhere first.{quoted}"
+            f"{name}: the decoder crashed on this file during '{operation}' ({number}): it is damaged, means to, or "
+            f"needs more than {_memory(limits)}. Rewrap or transcode it elsewhere first.{quoted}"
         )
     return TransientError(
         f"{name}: the media process for '{operation}' was killed ({number}); if nobody did it, the machine may be out "

@@ -17,7 +17,7 @@ from edits.media.records import AudioStream, FrameIndex, StitchRequest
 from edits.media.split import split
 from edits.media.verify import verify
 from edits.stitch import stitch
-from tests.fakes.footage import constant, requests, write_footage
+from tests.fakes.footage import constant, requests, variable, write_footage
 
 CASES = [(name, suffix) for name, entry in DELIVERABLES.items() for suffix in entry.suffixes]
 
@@ -48,6 +48,15 @@ def test_what_is_offered_can_be_written_and_passes_every_check(tmp_path: Path, d
     assert [check for check in found.checks if not check.passed] == []
     names = {check.name for check in found.checks}
     assert {"timestamps", "audio 0 packets", "colour transfer", "start timecode", "sample aspect ratio"} <= names
+
+
+@pytest.mark.parametrize(("deliverable", "suffix"), CASES)
+def test_a_variable_rate_is_kept_to_the_end_of_its_last_frame(tmp_path: Path, deliverable: str, suffix: str) -> None:
+    """The gaps run through 1 to 7 frames of 1/25 s; the last frame lasts as long as the gap before it."""
+    source = write_footage(tmp_path / "source.mp4", variable(24, 512), Fraction(1, 12800), audio="aac")
+    request = delivered(source, tmp_path, f"out{suffix}", deliverable=deliverable)
+    assert request.index.rate is None
+    assert [check for check in verify(request, unheard).checks if not check.passed] == []
 
 
 @pytest.mark.parametrize("deliverable", DELIVERABLES)

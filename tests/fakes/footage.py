@@ -129,10 +129,16 @@ def times(path: Path | str) -> list[Fraction]:
     return [time - found[0] for time in found]
 
 
-def same_pictures(source: Path | str, result: Path | str, start: int = 0, end: int | None = None) -> bool:
-    """Whether frames `[start, end)` of `source` are all of `result`, every plane equal bit for bit."""
+def same_frames(source: Path | str, result: Path | str, start: int = 0, end: int | None = None) -> bool:
+    """Whether frames `[start, end)` of `source` are all of `result`: every plane bit for bit, every time after the
+    first as a fraction."""
     pairs = zip_longest(islice(decoding(source), start, end), decoding(result))
-    return all(one is not None and other is not None and _same_planes(one, other) for one, other in pairs)
+    offsets = set()
+    for one, other in pairs:
+        if one is None or other is None or not _same_planes(one, other):
+            return False
+        offsets.add(one.pts * Fraction(one.time_base) - other.pts * Fraction(other.time_base))
+    return len(offsets) == 1
 
 
 def _same_planes(one: av.VideoFrame, other: av.VideoFrame) -> bool:
