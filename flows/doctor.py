@@ -42,7 +42,8 @@ def examine(settings: Settings, *, fix: bool, migrate: bool) -> list[Finding]:
         _space(settings),
         _store(settings),
         _database(settings, migrate=migrate),
-        *_leftovers(settings, fix=fix),
+        _scratch(settings, fix=fix),
+        _servers(settings, fix=fix),
     ]
 
 
@@ -98,23 +99,44 @@ def _database(settings: Settings, *, migrate: bool) -> Finding:
     return Finding("database", "fine", shown)
 
 
-def _leftovers(settings: Settings, *, fix: bool) -> Iterator[Finding]:
+def _scratch(settings: Settings, *, fix: bool) -> Finding:
     """Scratch folders are named after the process that made them."""
     folder = settings.state_folder / "scratch"
     dead = [path for path in folder.glob("*-*") if not _alive(path)]
     for path in dead if fix else []:
         shutil.rmtree(path, ignore_errors=True)
     if dead and not fix:
-        yield Finding(
-            "scratch", "warning", f"{len(dead)} folders of runs that died in {folder}", "samaflow doctor --fix"
-        )
-    else:
-        yield Finding("scratch", "fine", f"removed {len(dead)}" if dead else "nothing left over")
+        detail = f"{len(dead)} folders of runs that died in {folder}"
+        return Finding("scratch", "warning", detail, "samaflow doctor --fix")
+    return Finding("scratch", "fine", f"removed {len(dead)}" if dead else "nothing left over")
 
 
 def _alive(path: Path) -> bool:
     pid = path.name.partition("-")[0]
     return pid.isdigit() and psutil.pid_exists(int(pid))
+
+
+def _servers(settings: Settings, *, fix: bool) -> Finding:
+    """A flow that was killed outright leaves Prefect's embedded server behind, as an orphan with our home folder."""
+    orphans = [process for process in psutil.process_iter() if _is_orphaned_server(process, settings)]
+    for process in orphans if fix else []:
+        process.terminate()
+    if orphans and not fix:
+        return Finding(
+            "prefect", "warning", f"{len(orphans)} servers of runs that were killed", "samaflow doctor --fix"
+        )
+    return Finding("prefect", "fine", f"ended {len(orphans)} servers" if orphans else "no server left over")
+
+
+def _is_orphaned_server(process: psutil.Process, settings: Settings) -> bool:
+    try:
+        if "prefect.server.api.server:create_app" not in " ".join(process.cmdline()):
+            return False
+        home = process.environ().get("PREFECT_HOME")
+        parent = process.parent()
+    except psutil.Error:
+        return False  # It ended just now, or is somebody else's.
+    return home == str(settings.state_folder / "prefect") and (parent is None or parent.pid == 1)
 
 
 def show(findings: list[Finding]) -> None:
