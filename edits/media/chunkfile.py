@@ -1,6 +1,6 @@
 """Chunk files: RGB frames in Matroska, lossless, in order, without meaning of time. Written here, read here.
 
-8-bit frames are H.264 in its lossless RGB mode, 16-bit ones FFV1; docs/decisions/0003-media-engine.md says why.
+8-bit frames are H.264 in its lossless RGB mode, 16-bit ones FFV1; docs/decisions/0005-media-engine.md says why.
 """
 
 from __future__ import annotations
