@@ -219,9 +219,11 @@ def speed(source: Path, folder: Path) -> None:
             f" {step.cpu / step.wall:6.2f} {step.peak_mib:9.0f}"
         )
     chain = sum(step.wall for step in steps[:4])
+    work, chain_work = (before.cpu + after.cpu) / 2, sum(step.cpu for step in steps[:4])
     print(f"stitch alone: {peer / steps[2].wall:.0%} of the transcode's speed (at least {FLOOR_STITCH:.0%})")
     print(f"stitch, nothing edited: {peer / steps[4].wall:.0%}")
-    print(f"index + split + stitch + verify: {peer / chain:.0%} (at least {FLOOR_CHAIN:.0%})", flush=True)
+    print(f"index + split + stitch + verify: {peer / chain:.0%} (at least {FLOOR_CHAIN:.0%})")
+    print(f"by processor time: stitch {work / steps[2].cpu:.0%}, chain {work / chain_work:.0%}", flush=True)
 
 
 def memory(source: Path, folder: Path) -> None:
