@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from edits.job import Sampling
 
@@ -16,6 +17,12 @@ def digest(fields: dict[str, object]) -> str:
     """sha256 over canonical JSON (sorted keys, no spaces), in 64 hex digits."""
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file's bytes, in 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

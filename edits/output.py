@@ -49,6 +49,8 @@ def place_output(target: Target, name: str, suffixes: Sequence[str], trust: Trus
         CellError: the target's suffix is not one that the deliverable can be written with.
         TrustError: the file that is there leads out of what is allowed.
     """
+    if not suffixes:
+        raise CellError("no container holds this deliverable of this source.", "Choose another deliverable: ffv1, say.")
     if target.is_folder:
         return trust.resolve(f"./{name}{suffixes[0]}", target.uri)
     suffix = PurePosixPath(unquote(target.uri)).suffix

@@ -51,11 +51,11 @@ def _choice(words: tuple[str, ...]) -> Kind:
     return Kind(f"one of {', '.join(words)}", lambda value: value in words, str)
 
 
-def _whole(low: int) -> Kind:
+def _whole(low: int, high: int = 2**40) -> Kind:
     def accepts(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= low
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
-    return Kind(f"a whole number from {low}", accepts, int)
+    return Kind(f"a whole number from {low} to {high}", accepts, int)
 
 
 def _number(low: float, *, above: bool) -> Kind:
@@ -127,7 +127,7 @@ class Settings:
     r"""Foreign prefix (`Z:\footage`, `/Volumes/media`) to a folder or `s3:` URI of ours."""
     executor: str = _setting("executor.kind", _choice(EXECUTORS), "local")
     """Where workers run."""
-    workers: int = _setting("executor.workers", _whole(1), 1)
+    workers: int = _setting("executor.workers", _whole(1, 256), 1)
     """Local worker processes; one a GPU, or one on the CPU, is best."""
     default_editor: str = _setting("defaults.editor", TEXT, "sama")
     """Editor of rows that name none."""
@@ -143,7 +143,7 @@ class Settings:
     """Hours of a source above which it is refused."""
     memory_gib: float = _setting("limits.memory_gib", _number(0, above=True), 8.0)
     """Address space of a decoding process, in GiB."""
-    encoder_threads: int = _setting("media.encoder_threads", _whole(1), 4)
+    encoder_threads: int = _setting("media.encoder_threads", _whole(1, 64), 4)
     """Threads of the encoder: fixed, because some encoders write other bytes with another number."""
     gpu_hour_cost: float = _setting("cost.gpu_hour", _number(0, above=False), 0.0)
     """Price of a GPU hour, for estimates; 0 prints no cost."""

@@ -228,18 +228,19 @@ def _name(key: str) -> str:
 def valid_marker(store: Store, chunk_key: str) -> Marker | None:
     """The chunk's marker, if the output that it names is there with its size; else None.
 
-    Raises:
-        RecordError: a marker that cannot be read, or is about another chunk or a file elsewhere.
+    A marker that cannot be read, or that names another chunk or a file elsewhere, counts as none: the chunk is edited
+    again and the new marker takes its place.
     """
-    path = marker_path(chunk_key)
-    data = store.read_or_none(path)
+    data = store.read_or_none(marker_path(chunk_key))
     if data is None:
         return None
-    marker = wire.load(Marker, data, store.uri(path))
+    try:
+        marker = wire.load(Marker, data, store.uri(marker_path(chunk_key)))
+    except RecordError:
+        return None
     output = output_path(chunk_key, marker.sha256)
-    if marker.chunk_key != chunk_key or f"{chunk_folder(chunk_key)}/{marker.output}" != output:
-        raise RecordError(f"{store.uri(path)}: names another chunk or file; delete it to have the chunk edited again")
-    return marker if store.size(output) == marker.size else None
+    named = marker.chunk_key == chunk_key and f"{chunk_folder(chunk_key)}/{marker.output}" == output
+    return marker if named and store.size(output) == marker.size else None
 
 
 def withdrawn(store: Store, dispatch_id: str) -> frozenset[str]:

@@ -149,6 +149,11 @@ def file_uri(path: Path) -> str:
     return _quoted(str(path.absolute()))
 
 
+def readable(uri: str) -> str:
+    """How a place is shown to people: a `file:` URI as the path that they can paste, anything else as it is."""
+    return str(local_path(uri)) if _scheme(uri) == "file" else uri
+
+
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edits import wire
-from edits.errors import SamaflowError
+from edits.errors import SamaflowError, SettingsError, WeightsError
 from edits.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -209,8 +210,12 @@ def parity(
     with problems():
         from flows import status as answer
         from sama_model.parity import compare
+        from sama_model.weights import WeightsError as ModelWeightsError
 
-        errors = compare(recording)
+        try:
+            errors = compare(recording)
+        except ModelWeightsError as error:
+            raise WeightsError(str(error)) from error
         _print_json(errors) if as_json else answer.show_parity(errors)
 
 
@@ -228,6 +233,7 @@ def prepare_prefect(settings: Settings) -> None:
     """Environment for an embedded Prefect server, unless a running one is named. To be called before Prefect loads."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if "PREFECT_API_URL" in os.environ:
+        _require_server(os.environ["PREFECT_API_URL"])
         return
     settings.state_folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PREFECT_HOME", str(settings.state_folder / "prefect"))
@@ -237,6 +243,16 @@ def prepare_prefect(settings: Settings) -> None:
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
 
 
+def _require_server(url: str) -> None:
+    try:
+        urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"PREFECT_API_URL={url}: no Prefect server answers there ({error}). Start it with `prefect server start`, "
+            "or unset the variable to use an embedded one."
+        ) from error
+
+
 @contextmanager
 def problems() -> Iterator[None]:
     """Errors on purpose become one sentence on standard error and exit code 2; Ctrl-C becomes 130."""
@@ -244,6 +260,9 @@ def problems() -> Iterator[None]:
         yield
     except SamaflowError as error:
         typer.echo(f"samaflow: {error}", err=True)
+        raise typer.Exit(UNUSABLE) from error
+    except OSError as error:
+        typer.echo(f"samaflow: {error.filename or 'this machine'}: {error.strerror or error}", err=True)
         raise typer.Exit(UNUSABLE) from error
     except KeyboardInterrupt as error:
         typer.echo("samaflow: cancelled; what is edited is kept, the same command goes on from there", err=True)

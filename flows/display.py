@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from edits.job import JobState
+from edits.trust import readable
+from flows.status import STYLES
 from tasks.conclude import RowResult, Summary
 from tasks.forecast import Forecast
 from tasks.progress import JobProgress, Snapshot
@@ -111,9 +113,6 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
-STYLES = {JobState.DELIVERED: "green", JobState.CANCELLED: "yellow", JobState.FAILED: "red", JobState.FAILED_QC: "red"}
-
-
 def print_summary(summary: Summary) -> None:
     """The rows of a run, then where the report lies."""
     table = Table("line", "state", "frames", "chunks", "edited now", box=None, pad_edge=False)
@@ -137,7 +136,7 @@ def print_summary(summary: Summary) -> None:
 def _result_text(row: RowResult) -> str:
     if row.state != JobState.DELIVERED:
         return row.message
-    return row.output.removeprefix("file://") + (" (delivered already)" if row.message == "delivered already" else "")
+    return readable(row.output) + (" (delivered already)" if row.message == "delivered already" else "")
 
 
 def print_forecast(forecast: Forecast) -> None:
@@ -151,7 +150,7 @@ def print_forecast(forecast: Forecast) -> None:
             continue
         cells = (row.estimate.frames, row.shots, row.estimate.chunks, row.chunks_missing)
         cost = (duration(row.estimate.seconds), size(row.estimate.store_bytes))
-        table.add_row(str(row.line), *map(str, cells), *cost, escape(row.source.removeprefix("file://")))
+        table.add_row(str(row.line), *map(str, cells), *cost, escape(readable(row.source)))
     out.print(table)
     whole = forecast.whole
     out.print(

@@ -15,8 +15,9 @@ from rich.table import Table
 import sql
 from edits.errors import PermanentError
 from edits.job import EditJob, JobState
+from edits.keys import sha256_of
 from edits.lineage import Lineage
-from tasks.publish import sha256_of
+from edits.trust import readable
 
 out = Console(width=None if Console().is_terminal else 200)
 
@@ -139,7 +140,9 @@ def show(answer: JobList | JobHistory) -> None:
 def _show_history(answer: JobHistory) -> None:
     job = answer.job
     out.print(f"job {job.job_id}  {styled(answer.state)}  {job.editor} {escape(job.instruction)!r}")
-    out.print(escape(f"{job.source} frames {job.start}-{job.end - 1} -> {job.output}"), soft_wrap=True)
+    out.print(
+        escape(f"{readable(job.source)} frames {job.start}-{job.end - 1} -> {readable(job.output)}"), soft_wrap=True
+    )
     table = Table("time (UTC)", "state", "reason", box=None, pad_edge=False)
     for event in answer.events:
         table.add_row(f"{event.at:%Y-%m-%d %H:%M:%S}", styled(event.state), escape(event.reason))
@@ -159,11 +162,11 @@ def show_lineage(lineage: Lineage) -> None:
 
 def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
     job = lineage.job
-    yield "deliverable", f"{lineage.uri} ({lineage.state})"
+    yield "deliverable", f"{readable(lineage.uri)} ({lineage.state})"
     yield "sha256", lineage.sha256
     yield "recorded", lineage.recorded_at
     yield "job", f"{job.job_id}, line {job.line} of manifest {job.manifest_id}"
-    yield "source", lineage.source.uri
+    yield "source", readable(lineage.source.uri)
     yield "source sha256", lineage.source.sha256
     yield "frames", f"{job.start}-{job.end - 1} of {lineage.source.frames}"
     yield "instruction", job.instruction

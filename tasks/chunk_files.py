@@ -5,7 +5,6 @@ Knows neither editors nor the order of things; the decoder is imported when the 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from edits.errors import RecordError, VerificationError
 from edits.job import ShardChunk
+from edits.keys import sha256_of
 from edits.storage import Store, input_path
 from sama_model.editors.base import Frames, array_of
 
@@ -55,12 +55,6 @@ def write_output(chunk: ShardChunk, edited: Frames, scratch: Path) -> Path:
     if not np.array_equal(read_chunk(local), edited):
         raise VerificationError(f"chunk {chunk.chunk_key}: the file that was written holds other frames")
     return local
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's bytes, in 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_shape(chunk: ShardChunk, frames: Frames, what: str) -> None:

@@ -11,9 +11,11 @@ import sql
 from edits import storage, wire
 from edits.errors import StateError, VerificationError
 from edits.job import Chunk, JobState, Marker, VideoPlan
+from edits.keys import sha256_of
 from edits.media import child
 from edits.media.records import FrameIndex, Picture, Pictures, StitchChunk, StitchRequest, Verification
 from edits.media.still import after_name, before_name
+from edits.trust import readable
 from tasks import publish, record
 from tasks.intake import index_of, source_file
 from tasks.report import frames_to_show
@@ -45,9 +47,9 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         verification = child.run("verify", request, run.limits, run.board.reporter(job.line, "verify"))
         check(run, plan, request, verification)
         finished = Path(request.output)
-        publish.publish(run, job, finished, verification, markers)
         keep_pictures(run, plan, request)
-        record.end_job(run, job, JobState.DELIVERED, f"published as {job.output}")
+        publish.publish(run, job, finished, verification, markers)
+        record.end_job(run, job, JobState.DELIVERED, f"published as {readable(job.output)}")
         return verification
 
 
@@ -77,7 +79,7 @@ def stitch_request(
         chunks=tuple(_stitch_chunk(run, chunk, markers[chunk.chunk_key], folder) for chunk in plan.chunks),
         detail=job.detail,
         deliverable=job.deliverable,
-        output=str(folder / f"deliverable{Path(job.output).suffix}"),
+        output=str(folder / f"deliverable{Path(job.output).suffix.lower()}"),
         encoder_threads=run.settings.encoder_threads,
         pictures=tuple(frame for _, frame in frames_to_show(plan.shots, PICTURES)),
     )
@@ -96,10 +98,18 @@ def keep_pictures(run: Run, plan: VideoPlan, request: StitchRequest) -> None:
         )
         for shot, frame in frames_to_show(plan.shots, PICTURES)
     ]
-    run.store.put_bytes(storage.pictures_path(plan.job.job_id), wire.dump(Pictures(tuple(pictures))))
+    whole = Pictures(tuple(pictures), index.colour.assumed, index.not_carried)
+    run.store.put_bytes(storage.pictures_path(plan.job.job_id), wire.dump(whole))
 
 
 def _stitch_chunk(run: Run, chunk: Chunk, marker: Marker, folder: Path) -> StitchChunk:
+    output = _here(run, storage.output_path(chunk.chunk_key, marker.sha256), folder / marker.output)
+    if sha256_of(output) != marker.sha256:
+        run.store.delete(storage.marker_path(chunk.chunk_key))
+        raise StateError(
+            f"{output}: damaged, its digest is not the one that its marker states. The marker is removed: run the "
+            f"manifest again, and frames {chunk.start}-{chunk.end - 1} are edited anew."
+        )
     return StitchChunk(
         start=chunk.start,
         end=chunk.end,
@@ -107,7 +117,7 @@ def _stitch_chunk(run: Run, chunk: Chunk, marker: Marker, folder: Path) -> Stitc
         lead=chunk.lead,
         shot=chunk.shot,
         input=str(_here(run, storage.input_path(chunk.input_key), folder / f"in-{chunk.input_key}.mkv")),
-        output=str(_here(run, storage.output_path(chunk.chunk_key, marker.sha256), folder / marker.output)),
+        output=str(output),
     )
 
 

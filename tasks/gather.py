@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sql
 from edits import storage, wire
-from edits.errors import is_transient, shortened
+from edits.errors import RecordError, is_transient, shortened
 from edits.job import EditJob, JobState, Marker, VideoPlan
-from edits.media.records import Pictures
+from edits.media.records import Picture, Pictures
 from tasks.intake import Order
 from tasks.progress import JobProgress, Snapshot
 from tasks.report import (
@@ -51,7 +52,7 @@ def write_report(run: Run, order: Order, snapshot: Snapshot) -> Path:
     )
     target = run.settings.state_folder / "reports" / f"{order.manifest_id}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(".part")
+    part = target.with_suffix(f".{os.getpid()}.part")
     part.write_text(render(report), encoding="utf-8")
     return part.replace(target)
 
@@ -61,6 +62,7 @@ def _job(run: Run, progress: JobProgress) -> ReportJob:
     job, plan = record.job, written_plan(run, record.job)
     artifact = sql.output_of(run.db, job.job_id)
     delivered = record.state is JobState.DELIVERED
+    kept = _kept(run, job) if delivered else Pictures(())
     return ReportJob(
         line=progress.line,
         job_id=job.job_id,
@@ -78,10 +80,10 @@ def _job(run: Run, progress: JobProgress) -> ReportJob:
         already_delivered=progress.message == ALREADY,
         shots=plan.shots if plan else (),
         chunks=tuple(_chunks(run, plan)) if plan else (),
-        pictures=tuple(_pictures(run, plan)) if plan and delivered else (),
+        pictures=tuple(map(_picture, kept.pictures)),
         timings=tuple(ReportTiming(name, spent) for name, spent in progress.seconds_by_stage().items()),
         checks=run.checks.get(job.job_id, ()),
-        lineage=tuple(_facts(job, plan, artifact.sha256 if artifact and delivered else "")),
+        lineage=(*_facts(job, plan, artifact.sha256 if artifact and delivered else ""), *_remarks(kept)),
         problem=None if delivered else _problem(progress),
         project=job.project,
         notes=job.notes,
@@ -102,12 +104,15 @@ def _chunks(run: Run, plan: VideoPlan) -> Iterator[ReportChunk]:
         yield ReportChunk(chunk.shot, chunk.start, chunk.end, chunk.padding, state, seconds)
 
 
-def _pictures(run: Run, plan: VideoPlan) -> Iterator[ReportPicture]:
-    path = storage.pictures_path(plan.job.job_id)
+def _kept(run: Run, job: EditJob) -> Pictures:
+    """What the delivery put aside for the report."""
+    path = storage.pictures_path(job.job_id)
     data = run.store.read_or_none(path)
-    if data is not None:
-        for picture in wire.load(Pictures, data, path).pictures:
-            yield ReportPicture(picture.shot, picture.frame, picture.seconds, picture.before, picture.after)
+    return Pictures(()) if data is None else wire.load(Pictures, data, path)
+
+
+def _picture(kept: Picture) -> ReportPicture:
+    return ReportPicture(kept.shot, kept.frame, kept.seconds, kept.before, kept.after)
 
 
 def _facts(job: EditJob, plan: VideoPlan | None, sha256: str) -> Iterator[ReportFact]:
@@ -128,8 +133,20 @@ def _facts(job: EditJob, plan: VideoPlan | None, sha256: str) -> Iterator[Report
     yield ReportFact("Instruction", shortened(job.instruction, 400))
 
 
+def _remarks(kept: Pictures) -> Iterator[ReportFact]:
+    if kept.colour_assumed:
+        yield ReportFact(
+            "Colour", f"the source does not state its {', '.join(kept.colour_assumed)}: assumed, and tagged so"
+        )
+    if kept.not_carried:
+        yield ReportFact("Not carried over", ", ".join(kept.not_carried))
+
+
 def written_plan(run: Run, job: EditJob) -> VideoPlan | None:
-    """The plan as it lies in the store; None when the job did not get that far."""
+    """The plan as it lies in the store; None when the job did not get that far, or failed because it is damaged."""
     path = storage.plan_path(job.job_id)
     data = run.store.read_or_none(path)
-    return None if data is None else wire.load(VideoPlan, data, path)
+    try:
+        return None if data is None else wire.load(VideoPlan, data, path)
+    except RecordError:
+        return None

@@ -21,11 +21,12 @@ from pathlib import Path
 from edits import wire
 from edits.errors import DeviceError, PermanentError, RecordError, SamaflowError, TransientError
 from edits.job import ChunkFailure, Marker, Shard, ShardChunk
+from edits.keys import sha256_of
 from edits.storage import Store, marker_path, output_path, valid_marker, withdrawn
 from sama_model.config import Recipe
 from sama_model.editors.base import Editor, EditRequest
 from tasks.board import Board, peak_memory, versions
-from tasks.chunk_files import get_input, sha256_of, write_output
+from tasks.chunk_files import get_input, write_output
 from tasks.exits import Exit, exit_code, translated
 from tasks.shard import load_editor, load_shard, shard_address
 from tasks.stopping import Stopping

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -107,7 +108,7 @@ def _make_index(run: Run, uri: str, mark: Fingerprint, cached: Path, line: int) 
     path = source_file(run, uri)
     index: FrameIndex = child.run("index", IndexRequest(str(path)), run.limits, run.board.reporter(line, "index"))
     cached.parent.mkdir(parents=True, exist_ok=True)
-    part = cached.with_suffix(".part")
+    part = cached.with_suffix(f".{os.getpid()}.part")
     part.write_bytes(wire.dump(index))
     part.replace(cached)
     return index

@@ -7,18 +7,18 @@ leaves either nothing or a file that the record recognises.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import sql
-from edits.errors import BusyError, OutputError, StateError, StoreError
+from edits.errors import BusyError, OutputError, StateError, StoreError, is_transient
 from edits.job import TERMINAL, EditJob, JobState, Marker
+from edits.keys import sha256_of
 from edits.media.records import Verification
 from edits.storage import Store
-from edits.trust import local_path
+from edits.trust import local_path, readable
 from tasks.run import Run
 from tasks.version import code_version
 
@@ -39,11 +39,11 @@ def take_or_wait(run: Run, job: EditJob) -> bool:
         if run.cancelled.wait(WAIT_SECONDS):
             raise BusyError(f"job {job.job_id}: cancelled while another flow worked on it")
     record = sql.job(run.db, job.job_id)
-    if stands(run, job):
+    if stands(run, job) and job.job_id not in run.renew:
         if record.state is not JobState.DELIVERED:
             _catch_up(run, job, record.state)
         return True
-    if waited and record.state in TERMINAL:
+    if waited and record.state in TERMINAL and not is_transient(record.failure_category):
         raise StateError(f"job {job.job_id}: another flow ended it as {record.state}: {record.failure_message}")
     if record.state is not JobState.PLANNED:
         sql.change_state(run.db, job.job_id, JobState.PLANNED, f"taken up again from {record.state}")
@@ -72,7 +72,8 @@ def check_place(run: Run, job: EditJob) -> None:
     Raises:
         OutputError: it cannot, or one does.
     """
-    if _size(run, job.output) is not None and not run.overwrite:
+    ours = job.job_id in run.renew and stands(run, job)
+    if _size(run, job.output) is not None and not run.overwrite and not ours:
         raise OutputError(_taken(run, job.output))
     if job.output.startswith("file:"):
         _check_folder(local_path(job.output).parent)
@@ -91,18 +92,23 @@ def publish(run: Run, job: EditJob, finished: Path, verification: Verification, 
     if job.output.startswith("file:"):
         _publish_file(run, job, finished, local_path(job.output))
         return
-    if _size(run, job.output) is not None and not run.overwrite:
+    if _size(run, job.output) is not None and not _replaces(run, job):
         raise OutputError(_taken(run, job.output))
     folder, name = job.output.rsplit("/", 1)
     Store(folder, endpoint_url=run.settings.endpoint_url).put_file(name, finished)
 
 
+def _replaces(run: Run, job: EditJob) -> bool:
+    """Whether what stands at the output may go: because the call says so, or because it is the version to renew."""
+    return run.overwrite or job.job_id in run.renew
+
+
 def _publish_file(run: Run, job: EditJob, finished: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.{job.job_id}.part")
+    part = target.with_name(f".{job.job_id}.part")
     try:
         part.unlink(missing_ok=True)
         _link_or_copy(finished, part)
-        _appear(part, target, overwrite=run.overwrite)
+        _appear(part, target, overwrite=_replaces(run, job))
     except FileExistsError as error:
         raise OutputError(_taken(run, job.output)) from error
     except OSError as error:
@@ -140,7 +146,9 @@ def _appear(part: Path, target: Path, *, overwrite: bool) -> None:
 def _taken(run: Run, output: str) -> str:
     known = sql.artifact_at(run.db, output)
     whose = f"made by job {known.job_id}" if known is not None else "not made by samaflow"
-    return f"{output}: a file is there already ({whose}). Give another output, move it away, or use --overwrite."
+    return (
+        f"{readable(output)}: a file is there already ({whose}). Give another output, move it away, or use --overwrite."
+    )
 
 
 def _check_folder(folder: Path) -> None:
@@ -161,8 +169,3 @@ def _size(run: Run, uri: str) -> int | None:
         return path.stat().st_size if path.exists() else None
     folder, name = uri.rsplit("/", 1)
     return Store(folder, endpoint_url=run.settings.endpoint_url).size(name)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,7 +21,7 @@ class Outcome:
 
 @contextmanager
 def outcome(run: Run, line: int) -> Iterator[Outcome]:
-    """Around the work on one row: an error on purpose ends its job as failed, gives the lease back and goes on up."""
+    """Around the work on one row: an error ends its job as failed, gives the lease back and goes on up."""
     subject = Outcome()
     try:
         yield subject
@@ -30,6 +30,16 @@ def outcome(run: Run, line: int) -> Iterator[Outcome]:
             run.board.end(line, JobState.FAILED, str(error), error.category)
         else:
             end_job(run, subject.job, ending_of(run, error), str(error), error.category)
+        raise
+    except Exception as error:
+        # Nobody foresaw this one, and still the row must not stay as if it were in work.
+        message = (
+            f"unexpected {type(error).__name__}: {error}. Run it again; if it stays, this is a mistake in samaflow"
+        )
+        if subject.job is None:
+            run.board.end(line, JobState.FAILED, message, SamaflowError.category)
+        else:
+            end_job(run, subject.job, JobState.FAILED, message, SamaflowError.category)
         raise
 
 

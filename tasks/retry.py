@@ -13,7 +13,7 @@ from tasks.run import Run
 
 
 def again(run: Run, job_id: str, chunks: Sequence[int], seed: int | None) -> bytes:
-    """The bytes of that manifest. The markers of `chunks` (numbers in the plan) are removed: they are made anew.
+    """The bytes of that manifest. `chunks` (numbers in the plan) are made anew, and the deliverable with them.
 
     Raises:
         PermanentError: no such job or chunk, or a seed for an editor that takes none.
@@ -21,8 +21,10 @@ def again(run: Run, job_id: str, chunks: Sequence[int], seed: int | None) -> byt
     job = sql.job(run.db, job_id).job
     if seed is not None and job.sampling is None:
         raise PermanentError(f"job {job.job_id}: editor '{job.editor}' takes no seed; leave --seed out")
+    if chunks and seed is not None:
+        raise PermanentError("--chunks belongs to the job as it is, --seed makes it another job: give one of them")
     if chunks:
-        _forget(run, job, chunks)
+        run.renew[job.job_id] = _chosen(run, job, chunks)
     return one_row_manifest(row_of(job, seed))
 
 
@@ -52,13 +54,11 @@ def row_of(job: EditJob, seed: int | None = None) -> dict[str, str]:
     return row
 
 
-def _forget(run: Run, job: EditJob, chunks: Sequence[int]) -> None:
+def _chosen(run: Run, job: EditJob, chunks: Sequence[int]) -> frozenset[int]:
     path = storage.plan_path(job.job_id)
     plan = wire.load(VideoPlan, run.store.read(path), path)
     unknown = [number for number in chunks if not 0 <= number < len(plan.chunks)]
     if unknown:
-        raise PermanentError(
-            f"job {job.job_id} has no chunk {unknown[0]}: they are numbered 0 to {len(plan.chunks) - 1}"
-        )
-    for number in chunks:
-        run.store.delete(storage.marker_path(plan.chunks[number].chunk_key))
+        last = len(plan.chunks) - 1
+        raise PermanentError(f"job {job.job_id} has no chunk {unknown[0]}: they are numbered 0 to {last}")
+    return frozenset(chunks)

@@ -44,6 +44,8 @@ class Run:
         self.owner = sql.this_process()
         self.catalogue: Catalogue = build_catalogue(settings)
         self.board = Board()
+        self.renew: dict[str, frozenset[int]] = {}
+        """Chunk numbers, by job, that are to be edited again although they are done."""
         self.outputs: dict[str, int] = {}
         """Which line writes which output URI."""
         self.edited: dict[str, Marker] = {}

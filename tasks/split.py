@@ -32,7 +32,7 @@ class Prepared:
     job: EditJob
     plan: VideoPlan
     inputs: dict[str, InputRecord]
-    """By input key, for the missing chunks."""
+    """By input key."""
     missing: tuple[str, ...]
     """Chunk keys without a marker."""
     delivered: bool = False
@@ -57,9 +57,11 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
         publish.check_place(run, job)
         plan = plan_of(run, job, index)
         sql.record_plan(run.db, plan)
+        for number in run.renew.get(job.job_id, ()):
+            run.store.delete(storage.marker_path(plan.chunks[number].chunk_key))
         missing = [chunk for chunk in plan.chunks if storage.valid_marker(run.store, chunk.chunk_key) is None]
         with run.lock(f"split {job.source_sha256}"):
-            inputs = split_chunks(run, plan, index, missing)
+            inputs = split_chunks(run, plan, index)
         for made in inputs.values():
             sql.record_input(run.db, made, job.source_sha256)
         sql.change_state(run.db, job.job_id, JobState.QUEUED, f"{len(missing)} of {len(plan.chunks)} chunks to edit")
@@ -98,10 +100,10 @@ def plan_of(run: Run, job: EditJob, index: FrameIndex) -> VideoPlan:
     return plan
 
 
-def split_chunks(run: Run, plan: VideoPlan, index: FrameIndex, missing: list[Chunk]) -> dict[str, InputRecord]:
-    """Write the inputs of `missing` chunks that the store lacks, in one decode of the source."""
-    inputs = {chunk.input_key: read_input(run, chunk.input_key) for chunk in missing}
-    absent = [chunk for chunk in missing if inputs[chunk.input_key] is None]
+def split_chunks(run: Run, plan: VideoPlan, index: FrameIndex) -> dict[str, InputRecord]:
+    """Write the inputs that the store lacks, in one decode of the source; edited chunks need theirs for the stitch."""
+    inputs = {chunk.input_key: read_input(run, chunk.input_key) for chunk in plan.chunks}
+    absent = [chunk for chunk in plan.chunks if inputs[chunk.input_key] is None]
     if absent:
         inputs.update(_write_inputs(run, plan, index, absent))
     return {key: record for key, record in inputs.items() if record is not None}

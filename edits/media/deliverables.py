@@ -128,7 +128,7 @@ def _obstacle(entry: Deliverable, suffix: str, index: FrameIndex) -> str:
     strange = sorted({stream.codec for stream in index.audio} - AUDIO[suffix])
     if strange:
         return f"does not take {', '.join(strange)} audio"
-    if suffix == ".mkv" and not _whole_milliseconds(index):
+    if suffix == ".mkv" and index.exact and not _whole_milliseconds(index):
         return "holds whole milliseconds only, which this source's timestamps are not"
     if suffix == ".mkv" and entry.codec == "ffv1" and index.sample_aspect_ratio != 1:
         return "is written without the shape of pixels unless the codec carries it, which FFV1 does not"

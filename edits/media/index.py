@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import av
 
 from edits.errors import SourceError
+from edits.keys import sha256_of
 from edits.media.picture import Picture, alpha_refused, picture_of
 from edits.media.rate import constant_rate, last_duration
 from edits.media.reader import Source
@@ -19,12 +19,6 @@ from edits.media.structure import require_whole
 
 _SLACK = Fraction(1, 2)
 """Seconds by which a Matroska file may end before its stated duration: writers round, and count subtitles in."""
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file's bytes in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def index_source(path: Path, progress: Progress, limits: Limits | None = None) -> FrameIndex:

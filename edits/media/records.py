@@ -196,6 +196,10 @@ class Pictures:
 
     __pydantic_config__ = STRICT
     pictures: tuple[Picture, ...]
+    colour_assumed: tuple[str, ...] = ()
+    """What the source does not say of its colour and was taken as the deliverable's tags state it."""
+    not_carried: tuple[str, ...] = ()
+    """What the source holds beside picture and sound and the deliverable does not."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from edits.job import InputRecord
+from edits.keys import sha256_of
 from edits.media.ahead import Ahead
 from edits.media.chunkfile import ChunkWriter, Rgb
 from edits.media.colour import yuv_to_rgb
 from edits.media.formats import pixel_format, planes
-from edits.media.index import sha256_of
 from edits.media.reader import Source, indexed_frames
 from edits.media.records import FrameIndex, Progress, SplitChunk, SplitRequest
 

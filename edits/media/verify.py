@@ -11,12 +11,13 @@ from typing import Any
 import av
 
 from edits.errors import SourceError, VerificationError
+from edits.keys import sha256_of
 from edits.media.audio import StreamSum, span_of, summed
 from edits.media.colour import Tags, tags_of
 from edits.media.deliverables import DELIVERABLES
 from edits.media.encode import timecode_of
 from edits.media.formats import base_name
-from edits.media.index import sha256_of, tag_of
+from edits.media.index import tag_of
 from edits.media.picture import tags_in
 from edits.media.reader import Source
 from edits.media.records import Check, Progress, StitchRequest, Verification

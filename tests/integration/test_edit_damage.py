@@ -1,0 +1,70 @@
+"""A store that somebody or something has damaged: what is broken is said or made again, and other rows are delivered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.clips import write_clip
+from tests.fakes.command import Folder
+
+
+@pytest.fixture
+def done(folder: Folder, tmp_path: Path) -> Folder:
+    """A folder in which one graded clip of two chunks has been delivered."""
+    clip = write_clip(tmp_path / "work" / "clip.mp4", frames=60, cuts=(30,))
+    folder.manifest(
+        {"source": clip.name, "instruction": "turn it sepia", "editor": "grade", "output": "out/graded.mp4"}
+    )
+    folder.edit()
+    return folder
+
+
+def store(folder: Folder, pattern: str) -> Path:
+    return next(iter(sorted(folder.path.glob(f".samaflow/store/{pattern}"))))
+
+
+def only_row(summary: dict[str, list[dict[str, object]]]) -> tuple[object, object]:
+    (row,) = summary["rows"]
+    return row["state"], row["chunks_edited"]
+
+
+def test_retry_makes_a_chunk_of_a_delivered_job_anew_and_publishes_it_again(done: Folder) -> None:
+    job = done.json("status")["jobs"][0]["job_id"]
+    assert only_row(done.json("retry", job, "--chunks", "1")) == ("delivered", 1)
+    assert len(done.markers()) == 2
+    refused = done.run("retry", job, "--chunks", "7")
+    assert (refused.returncode, "numbered 0 to 1" in refused.stderr) == (2, True)
+    assert len(done.markers()) == 2
+
+
+def test_a_damaged_marker_counts_as_none_and_its_chunk_is_edited_again(done: Folder) -> None:
+    store(done, "chunks/*/result.json").write_text("{", encoding="utf-8")
+    (done.path / "out" / "graded.mp4").unlink()
+    assert only_row(done.edit()) == ("delivered", 1)
+
+
+def test_a_damaged_chunk_is_found_before_it_is_stitched_and_made_again(done: Folder) -> None:
+    chunk = store(done, "chunks/*/output-*.mkv")
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    chunk.write_bytes(data)
+    (done.path / "out" / "graded.mp4").unlink()
+    summary = done.edit(code=1)
+    assert "damaged" in summary["rows"][0]["message"]
+    assert only_row(done.edit()) == ("delivered", 1)
+
+
+def test_a_lost_input_of_an_edited_chunk_is_cut_from_the_source_again(done: Folder) -> None:
+    store(done, "inputs/*/input.mkv").unlink()
+    (done.path / "out" / "graded.mp4").unlink()
+    assert only_row(done.edit()) == ("delivered", 0)
+
+
+def test_a_damaged_plan_fails_its_own_row_and_says_so(done: Folder) -> None:
+    store(done, "jobs/*/plan.json").write_text("{", encoding="utf-8")
+    (done.path / "out" / "graded.mp4").unlink()
+    summary = done.edit(code=1)
+    assert "plan.json" in summary["rows"][0]["message"]
+    assert Path(summary["report"]).is_file()
