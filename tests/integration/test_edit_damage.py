@@ -1,4 +1,4 @@
-"""A store that somebody or something has damaged: what is broken is said or made again, and other rows are delivered."""
+"""A store that somebody or something has damaged: what is broken is made again or said, row by row."""
 
 from __future__ import annotations
 
