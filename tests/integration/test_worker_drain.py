@@ -233,13 +233,11 @@ def test_the_status_is_kept_fresh_during_an_edit(
     assert drain(put_shard(store, chunks[:1]), on_call(1, until_seen)) == 0
 
 
-def test_a_damaged_marker_fails_its_chunk_and_names_itself(
-    store: Store, chunks: list[ShardChunk], drain: Drain
-) -> None:
+def test_a_damaged_marker_counts_as_none_and_is_replaced(store: Store, chunks: list[ShardChunk], drain: Drain) -> None:
     store.put_bytes(marker_path(chunks[0].chunk_key), b"{")
-    assert drain(put_shard(store, chunks), ScriptedEditor()) == 64
-    assert "result.json" in status_of(store).failed[0].message
-    assert len(status_of(store).done) == 2
+    assert drain(put_shard(store, chunks), ScriptedEditor()) == 0
+    assert len(status_of(store).edited) == 3
+    assert valid_marker(store, chunks[0].chunk_key) is not None
 
 
 def test_a_group_of_several_chunks_is_refused(store: Store, chunks: list[ShardChunk], drain: Drain) -> None:
