@@ -7,6 +7,7 @@ is (digest), so that a plan can be made where the weights are not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 # -- sampling ---------------------------------------------------------------------------------------------------------
 
@@ -18,6 +19,27 @@ class Recipe:
     steps: int
     guidance: float
     shift: float
+    guided: float = 1.0
+    """Share of the steps, from the first on, that are guided; below 1 it is an approximation."""
+    step_cache: float = 0.0
+    """How far, relatively, the velocity may have drifted before the network is asked again; 0 asks at every step, and
+    anything above is an approximation."""
+
+
+SQUEEZE = 0.04
+"""How much the shape of a picture may be changed without anybody minding."""
+
+
+def fits_squeezed(picture: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether a picture (width, height) has nearly the shape of a working size."""
+    return abs(size[0] / size[1] / (picture[0] / picture[1]) - 1) <= SQUEEZE
+
+
+def inside(picture: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The largest (width, height) of a picture's shape within a working size, both sides even."""
+    scale = min(size[0] / picture[0], size[1] / picture[1])
+    width, height = (max(2, round(side * scale / 2) * 2) for side in picture)
+    return min(width, size[0]), min(height, size[1])
 
 
 # -- cards ------------------------------------------------------------------------------------------------------------
@@ -59,16 +81,38 @@ class WeightsCard:
     seconds_per_frame: float
     """Estimate of editing time for one frame on the card's reference device at the default recipe."""
     reference_device: str
+    peaks: tuple[tuple[str, int], ...] = ()
+    """Predicted device memory in bytes for one chunk by exact profile, the fastest first; empty for a CPU's weights."""
+
+    def bucket(self, width: int, height: int) -> tuple[int, int]:
+        """The bucket nearest in shape: argmin |w/h - W/H|, the first minimum wins (models.md 1.1 step B)."""
+        return min(self.buckets, key=lambda size: abs(size[0] / size[1] - width / height))
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) at which a source of `width` x `height` display pixels is edited.
+        """(width, height) at which a source of `width` x `height` display pixels is edited: all of its picture.
 
-        With buckets: argmin |w/h - W/H|, the first minimum wins (the official rule, models.md 1.1 step B).
+        With buckets: the nearest, if it has nearly the source's shape; else what fits into it in the source's shape,
+        and the editor fills the rest of the bucket.
         """
         if self.buckets:
-            return min(self.buckets, key=lambda size: abs(size[0] / size[1] - width / height))
+            bucket = self.bucket(width, height)
+            return bucket if fits_squeezed((width, height), bucket) else inside((width, height), bucket)
         scale = min(1.0, (self.max_pixels / (width * height)) ** 0.5)
         return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one machine runs a model. Nothing here changes a result by more than rounding."""
+
+    weights_folder: Path | None = None
+    """Where the folders of converted weights lie; None: there are none."""
+    text_cache: Path | None = None
+    """Where encoded prompts are kept; None: only in memory."""
+    profile: str = "auto"
+    attention: str = "native"
+    strict_prompts: bool = False
+    """Whether a prompt that is too long is an error instead of cut."""
 
 
 # -- networks ---------------------------------------------------------------------------------------------------------
@@ -129,6 +173,41 @@ class TextEncoderSizes:
     num_layers: int = 24
     num_buckets: int = 32
     """Buckets of the relative position bias, which every layer has of its own."""
+
+
+APPROXIMATIONS = {
+    "fp8": "feed-forward weights in eight bits, but those of the edge blocks",
+    "tiled": "the VAE on overlapping tiles, blended",
+}
+"""What is given up for less memory, by the name that is added to the weights' name: `14b+fp8`, `14b+fp8+tiled`."""
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+TRANSFORMER_COPIES = 12
+"""Tensors of the sequence's size that are alive at once in a block, in the network's dtype; a count, not measured."""
+VAE_COPIES = 16
+"""Tensors of (4 frames, full size, base width) that are alive at once in the VAE; a count, not measured."""
+
+
+def predicted_peaks(
+    transformer: TransformerSizes, weights: dict[str, int], pixels: int, frames: int, vae_width: int, itemsize: int
+) -> tuple[tuple[str, int], ...]:
+    """Device memory in bytes by exact profile, for two guidance branches in one forward.
+
+    `weights` are the bytes of `transformer` and `vae`. The text encoder has done its work, and is gone, before.
+    """
+    patch = pixels // 64 // (transformer.patch_size[1] * transformer.patch_size[2])
+    tokens = 2 * ((frames - 1) // 4 + 1) * patch + SEMANTIC_TOKENS
+    sequence = 2 * TRANSFORMER_COPIES * tokens * transformer.dim * itemsize
+    texts = 2 * transformer.num_layers * 2 * TEXT_TOKENS * transformer.dim * itemsize
+    picture = VAE_COPIES * 4 * pixels * vae_width * itemsize
+    streamed = 2 * weights["transformer"] // transformer.num_layers + sequence
+    return (
+        ("resident", weights["transformer"] + weights["vae"] + max(sequence + texts, picture)),
+        ("streamed", weights["vae"] + max(streamed, picture)),
+        ("streamed_small", max(streamed, picture)),
+    )
 
 
 TEXT_TOKENS = 512

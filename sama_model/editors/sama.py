@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
-import torch
-from transformers import ByT5Tokenizer
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from sama_model.config import WeightsCard
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, ByT5Tokenizer, UMT5EncoderModel
+
+from sama_model import profiles
+from sama_model.backends import FA3, FA3_FP8, set_backend
+from sama_model.config import Options, WeightsCard, inside
+from sama_model.contexts import Contexts, TextEncoder, encoder_digest
 from sama_model.editors.base import EditRequest, Frames, Progress, array_of
-from sama_model.pipeline import SamaPipeline
+from sama_model.encoders import prompts_of
+from sama_model.errors import WeightsError
+from sama_model.folders import check_folder
+from sama_model.framing import Framing, framed
+from sama_model.installed import read_card
+from sama_model.pipeline import SamaPipeline, SamaPipelineOutput
 from sama_model.sampling import shot_noise
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
-from sama_model.weights import WeightsError, digest_of, load_text_encoder, load_transformer, load_vae
+from sama_model.tokens import Joint
+from sama_model.turbo import LORA_FILE
+from sama_model.weights import digest_of, load_text_encoder, load_transformer, load_vae
+
+log = logging.getLogger(__name__)
 
 
 class SamaEditor:
     """Edits chunks by instruction with a loaded pipeline."""
 
-    def __init__(self, card: WeightsCard, pipeline: SamaPipeline) -> None:
+    def __init__(
+        self, card: WeightsCard, pipeline: SamaPipeline, contexts: Contexts, profile: str = profiles.RESIDENT
+    ) -> None:
         self.card = card
+        self.profile = profile
+        self._stepped_down = False
         self.pipeline = pipeline
+        self.contexts = contexts
         self.pipeline.set_progress_bar_config(disable=True)
-        device: torch.device = pipeline.transformer.device
+        device: torch.device = pipeline._execution_device
         self.device = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
     def edit(self, request: EditRequest, progress: Progress) -> Frames:
@@ -30,36 +56,114 @@ class SamaEditor:
         overlap start from the same noise there; the semantic noise is drawn from the seed.
 
         Raises:
-            ValueError: an array that is no clip of 4k+1 frames in whole patches, a negative seed, or no recipe.
+            ValueError: an array that is no clip of 4k+1 frames, a negative seed, or no recipe.
+            InstructionError: a prompt that is too long, where prompts are strict.
         """
         frames = array_of(request.frames)
-        if request.recipe is None:
+        recipe = request.recipe
+        if recipe is None:
             names = ", ".join(name for name, _ in self.card.recipes)
             raise ValueError(f"editor 'sama' needs a sampling recipe: resolve one of its presets ({names})")
-        shape = self.pipeline.latent_shape(frames)
-        semantic_dim = self.pipeline.transformer.config.semantic_dim
-        output = self.pipeline(
-            frames,
-            request.instruction,
-            num_inference_steps=request.recipe.steps,
-            guidance_scale=request.recipe.guidance,
-            shift=request.recipe.shift,
-            noise=shot_noise(shape, semantic_dim, request.seed, request.first_latent),
-            on_step=progress,
+        given, framing = self._in_bucket(frames)
+
+        def stepped(_: Any, i: int, __: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            progress(i + 1, recipe.steps)
+            return tensors
+
+        call = partial(
+            self.pipeline,
+            given,
+            prompt_embeds=torch.cat([self.contexts.of(prompt) for prompt in prompts_of(request.instruction)]),
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance,
+            shift=recipe.shift,
+            guided=recipe.guided,
+            step_cache=recipe.step_cache,
+            noise=self._noise(given, request),
+            callback_on_step_end=stepped,
         )
-        edited: Frames = output.frames
-        return edited
+        return framing.trimmed(self._in_memory(call).frames)
+
+    def _in_memory(self, call: Callable[[], SamaPipelineOutput]) -> SamaPipelineOutput:
+        """The call's result, begun again in a smaller exact profile if memory runs out, once in this process."""
+        try:
+            return call()
+        except torch.OutOfMemoryError:
+            if self._stepped_down or profiles.smaller(self.profile) is None:
+                raise
+        # outside the handler, where the exception no longer holds on to the tensors of its frames
+        self._stepped_down = True
+        self.profile = profiles.step_down(self.pipeline, self.profile, self.pipeline._execution_device)
+        log.warning("device memory ran out: going on in profile %s", self.profile)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return call()
+
+    def _in_bucket(self, frames: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Framing]:
+        """A picture that fills its bucket in one direction only is padded to it; any other is edited as it is."""
+        height, width = frames.shape[1:3]
+        bucket = self.card.bucket(width, height)
+        if (width, height) == inside((width, height), bucket):
+            return framed(frames, bucket, "pad")
+        return frames, Framing(0, 0, width, height)
+
+    def _noise(self, frames: npt.NDArray[np.uint8], request: EditRequest) -> Joint:
+        shape = self.pipeline.latent_shape(frames)
+        return shot_noise(shape, self.pipeline.transformer.config.semantic_dim, request.seed, request.first_latent)
 
 
-def load_sama(card: WeightsCard) -> SamaEditor:
-    """The editor with the weights of the card.
+def load_sama(card: WeightsCard, options: Options, instructions: Sequence[str]) -> SamaEditor:
+    """The editor with the weights of the card, ready for these instructions.
 
     Raises:
-        WeightsError: the weights are not the ones that the card names.
+        WeightsError: the weights are not there, or not the ones that the card names.
     """
-    if card.name != "tiny":
-        raise WeightsError(f"weights '{card.name}' have a card but no loader here")
-    return SamaEditor(card, load_tiny(card.digest))
+    if card.name == "tiny":
+        pipeline = load_tiny(card.digest)
+        encoder = (pipeline.tokenizer, pipeline.text_encoder)
+        parts = {"text_encoder": card.digest, "tokenizer": "bytes"}
+        contexts = _contexts(lambda: encoder, parts, torch.float32, options)
+    else:
+        return _load_installed(card, options, instructions)
+    return SamaEditor(card, pipeline, contexts)
+
+
+def _load_installed(card: WeightsCard, options: Options, instructions: Sequence[str]) -> SamaEditor:
+    """From a weights folder: prompts first, then the networks in the profile that fits."""
+    if options.weights_folder is None:
+        raise WeightsError(f"weights '{card.name}': no weights folder is set")
+    name, *approximations = card.name.split("+")
+    weights = read_card(options.weights_folder / name)
+    folder = options.weights_folder / (weights.base or name)
+    dtype = check_folder(folder)["text_encoder"]
+    contexts = _contexts(lambda: load_encoder(folder, dtype), weights.parts, dtype, options)
+    contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])
+
+    pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None)
+    if options.attention == FA3_FP8:
+        raise WeightsError(f"attention back end '{FA3_FP8}' is an approximation that no chunk key names: take '{FA3}'")
+    set_backend(pipeline.transformer, options.attention)
+    if weights.lora is not None:
+        pipeline.load_lora_weights(options.weights_folder / name / LORA_FILE)
+        pipeline.fuse_lora(lora_scale=weights.lora.scale)
+        pipeline.unload_lora_weights()
+    for approximation in approximations:
+        profiles.APPLY[approximation](pipeline)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    profile = profiles.chosen(options.profile, dict(card.peaks), profiles.free_memory(device))
+    profiles.place(pipeline, profile, device)
+    return SamaEditor(card, pipeline, contexts, profile)
+
+
+def _contexts(load: Callable[[], TextEncoder], parts: dict[str, str], dtype: torch.dtype, options: Options) -> Contexts:
+    return Contexts(load, encoder_digest(parts, dtype), options.text_cache, strict=options.strict_prompts)
+
+
+def load_encoder(folder: Path, dtype: torch.dtype) -> TextEncoder:
+    """Tokenizer and text encoder of a weights folder, on the first accelerator if there is one."""
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype, local_files_only=True)
+    return tokenizer, encoder.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
 def load_tiny(digest: str) -> SamaPipeline:
