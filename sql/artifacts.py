@@ -17,10 +17,12 @@ from sql.chunks import link, newest
 from sql.edit_jobs import batches, load
 from sql.inserts import insert_new, upsert
 from sql.models import Artifact, ArtifactInput, Chunk, ModelVersion, QcResult
+from sql.patience import patient
 from sql.records import ArtifactKind, ArtifactRecord
 from sql.session import Database
 
 
+@patient
 def record_output_digest(
     db: Database,
     job_id: str,
@@ -53,6 +55,7 @@ def record_output_digest(
         upsert(session, Artifact, tuple(keys), {"kind": ArtifactKind.DELIVERABLE, **keys, **facts}, fresh)
 
 
+@patient
 def output_of(db: Database, job_id: str) -> ArtifactRecord | None:
     """The job's newest deliverable, published or about to be."""
     with db.read() as session:
@@ -60,12 +63,14 @@ def output_of(db: Database, job_id: str) -> ArtifactRecord | None:
         return _record_of(row) if row else None
 
 
+@patient
 def artifact_at(db: Database, uri: str, sha256: str = "") -> ArtifactRecord | None:
     """What was recorded last at `uri`; with `sha256`, only a file with that content: is the file there ours?"""
     query = sa.select(Artifact).where(Artifact.uri == uri)
     return _last(db, query.where(Artifact.sha256 == sha256) if sha256 else query)
 
 
+@patient
 def artifact_by_digest(db: Database, sha256: str) -> ArtifactRecord | None:
     """The newest file with this content, a deliverable before any other kind."""
     deliverable_first = (Artifact.kind == ArtifactKind.DELIVERABLE).desc()
@@ -87,6 +92,7 @@ def newest_output(session: Session, condition: sa.ColumnElement[bool]) -> Artifa
     return session.scalars(_newest_first(query).limit(1)).first()
 
 
+@patient
 def record_lineage(db: Database, job_id: str, used: Mapping[str, str]) -> None:
     """The edges of the job's newest deliverable: to the source, to the chunk files that stitch used (`used`: chunk key
     to the file's sha256), and from each chunk to its input and its weights. Recording them again changes nothing.
@@ -143,6 +149,7 @@ def _link_all(session: Session, edges: list[_Edge]) -> None:
     insert_new(session, ArtifactInput, [dict(zip(names, edge, strict=True)) for edge in edges])
 
 
+@patient
 def record_qc(db: Database, job_id: str, checks: Iterable[Check]) -> None:
     """What was checked on the job's newest deliverable. Every call adds its results."""
     with db.write() as session:

@@ -20,10 +20,12 @@ from sql.edit_jobs import append_event, batches, load
 from sql.inserts import insert_new
 from sql.model_versions import ensure_model_version
 from sql.models import Artifact, ArtifactInput, Chunk, Job, JobChunk
+from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
 
 
+@patient
 def record_plan(db: Database, plan: VideoPlan) -> None:
     """The plan's chunks and their place in the job. Another plan of the same job (a retry with another seed) takes the
     former one's place, with an event; the chunks of both stay.
@@ -75,6 +77,7 @@ def _place(session: Session, row: Job, plan: VideoPlan) -> None:
     insert_new(session, JobChunk, [{"job_id": row.job_id, **dict(zip(names, place, strict=True))} for place in wanted])
 
 
+@patient
 def record_input(db: Database, record: InputRecord, source_sha256: str) -> None:
     """A chunk's input as it lies in the store, made from the source with this digest."""
     artifact = {
@@ -93,6 +96,7 @@ def record_input(db: Database, record: InputRecord, source_sha256: str) -> None:
         link(session, session.scalars(made).one(), newest(session, ArtifactKind.SOURCE, source_sha256))
 
 
+@patient
 def record_chunk_done(db: Database, *markers: Marker) -> None:
     """Edited chunks, as their markers say. A later marker of the same chunk replaces the former; both files stay.
 

@@ -19,6 +19,7 @@ from sql.edit_jobs import batches
 from sql.inserts import insert_one, upsert
 from sql.models import Attempt, Chunk, Dispatch, Holder, Job, JobChunk
 from sql.owners import dead_among, is_dead, owner_of, seen
+from sql.patience import patient
 from sql.records import ENDED, AttemptRecord, ClaimResult, DispatchRecord, DispatchState, Owner
 from sql.session import Database
 
@@ -28,6 +29,7 @@ _ACTIVE = Dispatch.state.not_in(ENDED)
 # -- claims -----------------------------------------------------------------------------------------------------------
 
 
+@patient
 def claim(db: Database, dispatch: DispatchRecord, chunk_keys: Sequence[str], owner: Owner) -> ClaimResult:
     """Claim those of the chunks that no unfinished dispatch holds, for a new dispatch of `owner`'s. One transaction.
 
@@ -86,12 +88,14 @@ def _give(session: Session, claimed: Sequence[str], dispatch_id: str, owner: Own
         session.execute(change, execution_options={"synchronize_session": False})
 
 
+@patient
 def claimed_chunks(db: Database, dispatch_id: str) -> tuple[str, ...]:
     """The keys of the chunks that this dispatch holds; none when it has ended."""
     with db.read() as session:
         return tuple(session.scalars(_held_by(dispatch_id)))
 
 
+@patient
 def unwanted_chunks(db: Database, dispatch_id: str) -> tuple[str, ...]:
     """Chunks of this dispatch that no job needs any more: all jobs with them are delivered, failed or cancelled."""
     wanted = sa.select(JobChunk.chunk_key).join(Job).where(Job.state.not_in(TERMINAL))
@@ -108,6 +112,7 @@ def _held_by(dispatch_id: str) -> sa.Select[str]:
 # -- adoption ---------------------------------------------------------------------------------------------------------
 
 
+@patient
 def adoptable(db: Database, chunk_keys: Iterable[str]) -> list[DispatchRecord]:
     """Unfinished dispatches that hold any of these chunks and whose owner is dead, oldest first."""
     found: dict[str, tuple[Dispatch, Holder]] = {}
@@ -121,6 +126,7 @@ def adoptable(db: Database, chunk_keys: Iterable[str]) -> list[DispatchRecord]:
     return sorted(records, key=lambda record: (record.created_at, record.dispatch_id))
 
 
+@patient
 def adopt(db: Database, dispatch_id: str, owner: Owner) -> bool:
     """Take an unfinished dispatch over from a dead owner. False when it has ended or somebody else's flow lives.
 
@@ -143,6 +149,7 @@ def adopt(db: Database, dispatch_id: str, owner: Owner) -> bool:
 # -- its life ---------------------------------------------------------------------------------------------------------
 
 
+@patient
 def dispatch(db: Database, dispatch_id: str) -> DispatchRecord:
     """Look one up.
 
@@ -156,6 +163,7 @@ def dispatch(db: Database, dispatch_id: str) -> DispatchRecord:
         return _record_of(row, session.get_one(Holder, row.owner_id))
 
 
+@patient
 def record_shards(db: Database, dispatch_id: str, shards: int, digest: str, owner: Owner) -> None:
     """The shards are in the store: `shards` of them, with this digest over all. From now on they are never packed anew.
 
@@ -170,6 +178,7 @@ def record_shards(db: Database, dispatch_id: str, shards: int, digest: str, owne
         row.state, row.shards, row.digest = DispatchState.WRITTEN, shards, digest
 
 
+@patient
 def begin_round(db: Database, dispatch_id: str, owner: Owner | None = None) -> int:
     """Count a new round; its number, from 1. With `owner`, only while it holds the dispatch.
 
@@ -183,6 +192,7 @@ def begin_round(db: Database, dispatch_id: str, owner: Owner | None = None) -> i
         return row.rounds
 
 
+@patient
 def end_dispatch(db: Database, dispatch_id: str, state: DispatchState, reason: str, owner: Owner | None = None) -> None:
     """End a dispatch and its claims; `state` is done, failed or withdrawn. With `owner`, only while that holds it.
 
@@ -198,6 +208,7 @@ def end_dispatch(db: Database, dispatch_id: str, state: DispatchState, reason: s
         row.ended_at = utc_now()
 
 
+@patient
 def record_attempt(db: Database, attempt: AttemptRecord) -> None:
     """One worker's try at one shard, in the dispatch's present round. Recorded again, the newer facts count."""
     row = asdict(attempt)

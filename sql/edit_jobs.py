@@ -17,6 +17,7 @@ from sql.base import utc_now
 from sql.inserts import insert_one
 from sql.models import Event, Holder, Job
 from sql.owners import is_dead, owner_of
+from sql.patience import patient
 from sql.records import JobEvent, JobRecord, Owner
 from sql.session import Database
 
@@ -29,6 +30,7 @@ BATCH = 5000
 # -- recording --------------------------------------------------------------------------------------------------------
 
 
+@patient
 def record_job(db: Database, job: EditJob) -> JobRecord:
     """Record a job as planned, or find it: the same row again is the same job, linked to its newest manifest.
 
@@ -63,6 +65,7 @@ def _relist(session: Session, row: Job, columns: dict[str, Any]) -> None:
 # -- looking up -------------------------------------------------------------------------------------------------------
 
 
+@patient
 def job(db: Database, job_id: str) -> JobRecord:
     """The job with this id, or the only one whose id begins so.
 
@@ -73,6 +76,7 @@ def job(db: Database, job_id: str) -> JobRecord:
         return record_of(session, session.get_one(Job, full_id(session, job_id)))
 
 
+@patient
 def jobs(
     db: Database,
     manifest_id: str | None = None,
@@ -95,6 +99,7 @@ def rows_of(session: Session, manifest_id: str | None, states: Collection[JobSta
     return list(session.scalars(query))
 
 
+@patient
 def job_events(db: Database, job_id: str) -> tuple[JobEvent, ...]:
     """A job's history, oldest first."""
     with db.read() as session:
@@ -128,6 +133,7 @@ def full_id(session: Session, prefix: str) -> str:
 # -- changing ---------------------------------------------------------------------------------------------------------
 
 
+@patient
 def change_state(
     db: Database, job_id: str, to: JobState, reason: str, category: str = "", owner: Owner | None = None
 ) -> JobRecord:
@@ -167,6 +173,7 @@ def append_event(session: Session, row: Job, before: JobState | None, reason: st
     session.add(Event(job_id=row.job_id, before=before, after=row.state, reason=reason, category=category))
 
 
+@patient
 def request_cancel(db: Database, job_id: str, reason: str = "asked to cancel") -> JobRecord:
     """Ask the flow that works on a job to cancel it; cancel it here and now when no live flow does.
 
@@ -190,6 +197,7 @@ def _cancel(session: Session, row: Job, reason: str) -> None:
         append_event(session, row, row.state, f"{reason}: waiting for its flow", "cancelled")
 
 
+@patient
 def cancel_requested(db: Database, job_ids: Iterable[str]) -> set[str]:
     """Those of `job_ids` that somebody asked to cancel and that have not ended yet."""
     asked: set[str] = set()

@@ -17,12 +17,14 @@ from edits.media.records import StreamDigest
 from sql.artifacts import newest_output
 from sql.edit_jobs import full_id, request_of
 from sql.models import Artifact, ArtifactInput, Chunk, Job, ModelVersion, Source
+from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
 
 Record = TypeVar("Record")
 
 
+@patient
 def lineage_of(db: Database, what: str) -> Lineage:
     """The lineage of the deliverable with this sha256 (64 hex digits), or of a job's (id or the beginning of one).
 

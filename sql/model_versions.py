@@ -7,10 +7,12 @@ from sqlalchemy.orm import Session
 
 from sql.inserts import insert_new
 from sql.models import Artifact, ModelVersion
+from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
 
 
+@patient
 def record_model_version(db: Database, weights: str, digest: str, editor: str, editor_version: str) -> None:
     """`digest` is over the weights, empty for editors without a model. `record_plan` calls for this by itself."""
     with db.write() as session:

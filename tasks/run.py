@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
 """How often the lease is renewed; an owner unseen for 60 s counts as dead."""
+PATIENCE_SECONDS = 300.0
+"""How long a flow waits for a database that is locked, restarting or unreachable, before its jobs fail."""
 
 
 class Run:
@@ -60,7 +62,7 @@ class Run:
     @cached_property
     def db(self) -> sql.Database:
         """Opened when it is first asked for: planning needs none."""
-        return sql.open_database(self.settings.database)
+        return sql.open_database(self.settings.database, patience=PATIENCE_SECONDS)
 
     def __enter__(self) -> Run:
         LISTENERS.announce(self)

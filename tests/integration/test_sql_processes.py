@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -18,7 +17,7 @@ import sql
 from edits.errors import StateError
 from edits.job import JobState
 from sql.revisions import head
-from tests.fakes.recorded import dispatch, edit_job, key, library, marker, plan, recorded_job
+from tests.fakes.recorded import dispatch, edit_job, key, marker, plan, recorded_job
 
 SPAWN = multiprocessing.get_context("spawn")
 JOB = "0" * 16
@@ -28,29 +27,24 @@ FLOWS = 8
 Result = TypeVar("Result")
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[sql.Database]:
-    opened = library(tmp_path)
-    yield opened
-    opened.close()
-
-
 @pytest.fixture(scope="module")
 def flows() -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(FLOWS, mp_context=SPAWN) as pool:
         yield pool
 
 
-def at_once(pool: ProcessPoolExecutor, work: Callable[[str, int], Result], folder: Path) -> list[Result]:
+def at_once(pool: ProcessPoolExecutor, work: Callable[[str, int], Result], url: str) -> list[Result]:
     """`work(url, number)` in eight processes; what each returned."""
-    url = f"sqlite:///{folder}/samaflow.db"
     return [future.result() for future in [pool.submit(work, url, number) for number in range(FLOWS)]]
 
 
 # -- work of one flow -------------------------------------------------------------------------------------------------
 
 
-def open_and_close(url: str, number: int) -> str | None:
+def migrate_and_open(url: str, number: int) -> str | None:
+    made = sql.connect(url)
+    sql.migrate(made)
+    made.close()
     db = sql.open_database(url)
     found = sql.revision(db)
     db.close()
@@ -115,55 +109,55 @@ def hold_everything(url: str, ready: Connection) -> None:
 # -- facts ------------------------------------------------------------------------------------------------------------
 
 
-def test_eight_flows_that_open_a_new_database_at_once_all_find_its_tables(
-    flows: ProcessPoolExecutor, tmp_path: Path
+def test_eight_flows_that_migrate_a_new_database_at_once_all_find_its_tables(
+    flows: ProcessPoolExecutor, new_address: Callable[..., str]
 ) -> None:
-    assert at_once(flows, open_and_close, tmp_path) == [head()] * FLOWS
+    assert at_once(flows, migrate_and_open, new_address()) == [head()] * FLOWS
 
 
 def test_eight_flows_that_claim_the_same_chunks_get_each_chunk_once(
-    flows: ProcessPoolExecutor, db: sql.Database, tmp_path: Path
+    flows: ProcessPoolExecutor, db: sql.Database, address: str
 ) -> None:
     recorded_job(db, JOB, NAMES)
-    given = Counter(chunk for got in at_once(flows, claim_in_small_bites, tmp_path) for chunk in got)
+    given = Counter(chunk for got in at_once(flows, claim_in_small_bites, address) for chunk in got)
     assert given == Counter(key(name) for name in NAMES)
 
 
 def test_of_eight_flows_one_adopts_a_dead_ones_dispatch(
-    flows: ProcessPoolExecutor, db: sql.Database, tmp_path: Path
+    flows: ProcessPoolExecutor, db: sql.Database, address: str
 ) -> None:
     recorded_job(db)
-    _killed_while_holding(tmp_path)
-    assert sum(at_once(flows, adopt_the_dispatch, tmp_path)) == 1
+    _killed_while_holding(address)
+    assert sum(at_once(flows, adopt_the_dispatch, address)) == 1
 
 
-def test_of_eight_flows_one_takes_a_dead_ones_job(flows: ProcessPoolExecutor, db: sql.Database, tmp_path: Path) -> None:
+def test_of_eight_flows_one_takes_a_dead_ones_job(flows: ProcessPoolExecutor, db: sql.Database, address: str) -> None:
     recorded_job(db)
-    _killed_while_holding(tmp_path)
-    assert sum(at_once(flows, take_the_job, tmp_path)) == 1
+    _killed_while_holding(address)
+    assert sum(at_once(flows, take_the_job, address)) == 1
 
 
 def test_of_eight_flows_one_changes_a_jobs_state_and_one_event_says_so(
-    flows: ProcessPoolExecutor, db: sql.Database, tmp_path: Path
+    flows: ProcessPoolExecutor, db: sql.Database, address: str
 ) -> None:
     recorded_job(db)
-    assert sum(at_once(flows, start_splitting, tmp_path)) == 1
+    assert sum(at_once(flows, start_splitting, address)) == 1
     assert [event.after for event in sql.job_events(db, JOB)] == [JobState.PLANNED, JobState.SPLITTING]
 
 
 def test_eight_flows_that_record_at_once_lose_and_double_nothing(
-    flows: ProcessPoolExecutor, db: sql.Database, tmp_path: Path
+    flows: ProcessPoolExecutor, db: sql.Database, address: str
 ) -> None:
-    at_once(flows, record_everything, tmp_path)
+    at_once(flows, record_everything, address)
     table = sql.job_table(db)
     assert len(table) == FLOWS + 1
     assert {(line.chunks, line.chunks_done) for line in table} == {(20, 20)}
     assert len(sql.job_events(db, JOB)) == 1
 
 
-def test_what_a_killed_flow_held_is_free_before_its_parent_has_even_looked(db: sql.Database, tmp_path: Path) -> None:
+def test_what_a_killed_flow_held_is_free_before_its_parent_has_even_looked(db: sql.Database, address: str) -> None:
     recorded_job(db)
-    process = _holding(tmp_path)
+    process = _holding(address)
     mine = sql.this_process()
     assert not sql.take_job(db, JOB, mine)
     assert sql.adoptable(db, [key("a")]) == []
@@ -174,21 +168,21 @@ def test_what_a_killed_flow_held_is_free_before_its_parent_has_even_looked(db: s
     process.join()
 
 
-def test_a_cancel_from_another_process_reaches_the_flow_that_holds_the_job(db: sql.Database, tmp_path: Path) -> None:
+def test_a_cancel_from_another_process_reaches_the_flow_that_holds_the_job(db: sql.Database, address: str) -> None:
     recorded_job(db)
-    process = _holding(tmp_path)
+    process = _holding(address)
     assert sql.request_cancel(db, JOB).cancel_requested
-    other = sql.open_database(f"sqlite:///{tmp_path}/samaflow.db")
+    other = sql.open_database(address)
     assert sql.cancel_requested(other, [JOB]) == {JOB}
     other.close()
     process.kill()
     process.join()
 
 
-def _holding(folder: Path) -> multiprocessing.process.BaseProcess:
+def _holding(url: str) -> multiprocessing.process.BaseProcess:
     """A live flow that holds the job and, with dispatch d1, chunk a."""
     ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=hold_everything, args=(f"sqlite:///{folder}/samaflow.db", theirs), daemon=True)
+    process = SPAWN.Process(target=hold_everything, args=(url, theirs), daemon=True)
     process.start()
     assert ours.poll(60), "the flow did not start"
     assert ours.recv() == process.pid
@@ -197,7 +191,7 @@ def _holding(folder: Path) -> multiprocessing.process.BaseProcess:
     return process
 
 
-def _killed_while_holding(folder: Path) -> None:
-    process = _holding(folder)
+def _killed_while_holding(url: str) -> None:
+    process = _holding(url)
     process.kill()
     process.join()
