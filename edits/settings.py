@@ -129,6 +129,8 @@ class Settings:
     """Where workers run."""
     workers: int = _setting("executor.workers", _whole(1), 1)
     """Local worker processes; one a GPU, or one on the CPU, is best."""
+    image_digest: str = _setting("executor.image_digest", TEXT, "")
+    """Digest of the container image that this runs in, kept with what it makes; images set it themselves."""
     default_editor: str = _setting("defaults.editor", TEXT, "sama")
     """Editor of rows that name none."""
     default_weights: Mapping[str, str] = _setting("defaults.weights", MAP, {})
@@ -275,6 +277,19 @@ def _database_url(url: str) -> str:
             "postgresql+psycopg://user:password@host/name"
         )
     return url
+
+
+def shareable(settings: Settings) -> dict[str, Any]:
+    """The settings as plain JSON values for the record, by field name; whatever may hold a password is redacted."""
+    return {item.name: _plain(getattr(settings, item.name)) for item in dataclasses.fields(settings)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return redacted(str(value)) if isinstance(value, str | Path) else value
 
 
 _PASSWORD = re.compile(r"(://[^/?#:@]*):.*@")

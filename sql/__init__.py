@@ -11,6 +11,7 @@ from sql.artifacts import (
     record_output_digest,
     record_qc,
 )
+from sql.attempts import record_attempt
 from sql.chunks import record_chunk_done, record_input, record_plan
 from sql.dispatches import (
     adopt,
@@ -20,11 +21,11 @@ from sql.dispatches import (
     claimed_chunks,
     dispatch,
     end_dispatch,
-    record_attempt,
     record_shards,
     unwanted_chunks,
 )
 from sql.edit_jobs import cancel_requested, change_state, job, job_events, jobs, record_job, request_cancel
+from sql.flow_runs import record_flow_run
 from sql.leases import release_job, take_job
 from sql.lineage import lineage_of
 from sql.model_versions import record_model_version
@@ -37,6 +38,7 @@ from sql.records import (
     ClaimResult,
     DispatchRecord,
     DispatchState,
+    FlowRunRecord,
     Holdings,
     JobEvent,
     JobRecord,
@@ -45,7 +47,7 @@ from sql.records import (
 )
 from sql.revisions import migrate, open_database, revision
 from sql.session import Database, connect
-from sql.sources import record_manifest, record_source
+from sql.sources import manifest_content, record_manifest, record_source
 from sql.status import counts, job_table
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "Database",
     "DispatchRecord",
     "DispatchState",
+    "FlowRunRecord",
     "Holdings",
     "JobEvent",
     "JobRecord",
@@ -82,11 +85,13 @@ __all__ = [
     "job_table",
     "jobs",
     "lineage_of",
+    "manifest_content",
     "migrate",
     "open_database",
     "output_of",
     "record_attempt",
     "record_chunk_done",
+    "record_flow_run",
     "record_input",
     "record_job",
     "record_lineage",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,9 +16,9 @@ from sql.base import utc_now
 from sql.chunks import link, newest
 from sql.edit_jobs import batches, load
 from sql.inserts import insert_new, upsert
-from sql.models import Artifact, ArtifactInput, Chunk, ModelVersion, QcResult
+from sql.models import Artifact, ArtifactInput, ArtifactStream, Chunk, ModelVersion, QcResult
 from sql.patience import patient
-from sql.records import ArtifactKind, ArtifactRecord
+from sql.records import ArtifactKind, ArtifactRecord, Owner
 from sql.session import Database
 
 
@@ -29,30 +29,36 @@ def record_output_digest(
     uri: str,
     sha256: str,
     size: int,
-    streams: Iterable[StreamDigest] = (),
+    streams: Sequence[StreamDigest] = (),
     code_version: str = "",
+    *,
+    owner: Owner | None = None,
+    encoding: str = "",
+    credentials: str = "",
 ) -> None:
     """The finished deliverable, BEFORE it is published at `uri`: a file there with this digest is then known as ours.
 
-    With it goes what it was made by: the job and the plan as they are now, the digest of each stream, the code.
+    With it goes what it was made by: the job and the plan as they are now, the digest of each stream (the same before
+    and after signing), the encoder, the code, the flow run of `owner`, and what was said of its content credentials.
 
     Raises:
         PermanentError: no such job.
     """
     with db.write() as session:
         row = load(session, job_id)
+        parts = [json.loads(wire.dump(stream)) for stream in streams]
+        made_by = {"code_version": code_version, "encoding": encoding, "credentials": credentials}
         facts = {
             "size": size,
-            "details": {
-                "job": row.request,
-                "plan": row.plan,
-                "streams": [json.loads(wire.dump(stream)) for stream in streams],
-                "code_version": code_version,
-            },
+            "details": {"job": row.request, "plan": row.plan, "streams": parts, **made_by},
+            "owner_id": owner.owner_id if owner is not None else None,
         }
         keys = {"uri": uri, "sha256": sha256, "job_id": job_id}
         fresh = {**facts, "recorded_at": utc_now()}
         upsert(session, Artifact, tuple(keys), {"kind": ArtifactKind.DELIVERABLE, **keys, **facts}, fresh)
+        artifact_id = session.scalars(sa.select(Artifact.artifact_id).filter_by(**keys)).one()
+        rows = [{"artifact_id": artifact_id, "position": number, **part} for number, part in enumerate(parts)]
+        insert_new(session, ArtifactStream, rows)
 
 
 @patient
@@ -150,12 +156,10 @@ def _link_all(session: Session, edges: list[_Edge]) -> None:
 
 
 @patient
-def record_qc(db: Database, job_id: str, checks: Iterable[Check]) -> None:
-    """What was checked on the job's newest deliverable. Every call adds its results."""
+def record_qc(db: Database, job_id: str, sha256: str, checks: Sequence[Check]) -> None:
+    """What was checked on a job's file with this digest, published or not. Every call adds its results."""
     with db.write() as session:
         load(session, job_id)
-        output = newest_output(session, Artifact.job_id == job_id)
-        sha256 = output.sha256 if output else ""
         session.add_all(
             QcResult(job_id=job_id, sha256=sha256, name=c.name, passed=c.passed, expected=c.expected, found=c.found)
             for c in checks

@@ -19,7 +19,7 @@ from sql.base import utc_now
 from sql.edit_jobs import append_event, batches, load
 from sql.inserts import insert_new
 from sql.model_versions import ensure_model_version
-from sql.models import Artifact, ArtifactInput, Chunk, Job, JobChunk
+from sql.models import Artifact, ArtifactInput, Chunk, Job, JobChunk, JobModel
 from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
@@ -35,26 +35,28 @@ def record_plan(db: Database, plan: VideoPlan) -> None:
     """
     with db.write() as session:
         row = load(session, plan.job.job_id)
-        insert_new(session, Chunk, _chunk_rows(session, plan))
+        job = plan.job
+        version = ensure_model_version(session, job.weights, job.weights_digest, job.editor, plan.editor_version)
+        insert_new(session, JobModel, [{"job_id": job.job_id, "model_version_id": version}])
+        insert_new(session, Chunk, _chunk_rows(plan, version))
         row.plan = _facts(plan)
         _place(session, row, plan)
 
 
-def _chunk_rows(session: Session, plan: VideoPlan) -> list[dict[str, Any]]:
-    job = plan.job
-    version = ensure_model_version(session, job.weights, job.weights_digest, job.editor, plan.editor_version)
+def _chunk_rows(plan: VideoPlan, version: int) -> list[dict[str, Any]]:
+    """In the order of their keys: two plans that share chunks then insert them in one order and never deadlock."""
     return [
         {
             "chunk_key": chunk.chunk_key,
             "input_key": chunk.input_key,
-            "source_sha256": job.source_sha256,
+            "source_sha256": plan.job.source_sha256,
             "start_frame": chunk.start,
             "end_frame": chunk.end,
             "padding": chunk.padding,
-            "seed": job.seed,
+            "seed": plan.job.seed,
             "model_version_id": version,
         }
-        for chunk in plan.chunks
+        for chunk in sorted(plan.chunks, key=lambda chunk: chunk.chunk_key)
     ]
 
 

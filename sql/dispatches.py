@@ -1,4 +1,4 @@
-"""Dispatches, their claims on chunks, their rounds and attempts.
+"""Dispatches, their claims on chunks and their rounds.
 
 A chunk's row names the dispatch that claimed it last; the claim holds while that dispatch has not ended. So a chunk
 has one active claim by construction, and ending a dispatch ends all its claims at once.
@@ -7,7 +7,6 @@ has one active claim by construction, and ending a dispatch ends all its claims 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,11 +15,11 @@ from edits.errors import BusyError, DatabaseError, PermanentError, StateError
 from edits.job import TERMINAL
 from sql.base import utc_now
 from sql.edit_jobs import batches
-from sql.inserts import insert_one, upsert
-from sql.models import Attempt, Chunk, Dispatch, Holder, Job, JobChunk
+from sql.inserts import insert_one
+from sql.models import Chunk, Dispatch, Holder, Job, JobChunk, Round
 from sql.owners import dead_among, is_dead, owner_of, seen
 from sql.patience import patient
-from sql.records import ENDED, AttemptRecord, ClaimResult, DispatchRecord, DispatchState, Owner
+from sql.records import ENDED, ClaimResult, DispatchRecord, DispatchState, Owner
 from sql.session import Database
 
 _ACTIVE = Dispatch.state.not_in(ENDED)
@@ -135,7 +134,7 @@ def adopt(db: Database, dispatch_id: str, owner: Owner) -> bool:
     """
     with db.write() as session:
         seen(session, owner)
-        row = _load(session, dispatch_id)
+        row = load_dispatch(session, dispatch_id)
         if row.state in ENDED:
             return False
         if row.owner_id == owner.owner_id:
@@ -179,8 +178,9 @@ def record_shards(db: Database, dispatch_id: str, shards: int, digest: str, owne
 
 
 @patient
-def begin_round(db: Database, dispatch_id: str, owner: Owner | None = None) -> int:
-    """Count a new round; its number, from 1. With `owner`, only while it holds the dispatch.
+def begin_round(db: Database, dispatch_id: str, owner: Owner | None = None, cause: str = "") -> int:
+    """Count a new round, with the `cause` that there has to be one; its number, from 1. With `owner`, only while it
+    holds the dispatch.
 
     Raises:
         StateError: the dispatch has ended.
@@ -189,6 +189,7 @@ def begin_round(db: Database, dispatch_id: str, owner: Owner | None = None) -> i
     with db.write() as session:
         row = _load_active(session, dispatch_id, owner)
         row.rounds += 1
+        session.add(Round(dispatch_id=dispatch_id, round=row.rounds, cause=cause, owner_id=row.owner_id))
         return row.rounds
 
 
@@ -208,19 +209,8 @@ def end_dispatch(db: Database, dispatch_id: str, state: DispatchState, reason: s
         row.ended_at = utc_now()
 
 
-@patient
-def record_attempt(db: Database, attempt: AttemptRecord) -> None:
-    """One worker's try at one shard, in the dispatch's present round. Recorded again, the newer facts count."""
-    row = asdict(attempt)
-    row["shard_index"] = row.pop("index")
-    with db.write() as session:
-        facts = {**row, "round": _load(session, attempt.dispatch_id).rounds}
-        keys = ("dispatch_id", "shard_index", "attempt")
-        fresh = {name: value for name, value in row.items() if name not in keys}
-        upsert(session, Attempt, keys, facts, fresh)
-
-
-def _load(session: Session, dispatch_id: str) -> Dispatch:
+def load_dispatch(session: Session, dispatch_id: str) -> Dispatch:
+    """The row, locked until the transaction's end where it writes."""
     row = session.get(Dispatch, dispatch_id, with_for_update=True)
     if row is None:
         raise _unknown(dispatch_id)
@@ -228,7 +218,7 @@ def _load(session: Session, dispatch_id: str) -> Dispatch:
 
 
 def _load_active(session: Session, dispatch_id: str, owner: Owner | None) -> Dispatch:
-    row = _load(session, dispatch_id)
+    row = load_dispatch(session, dispatch_id)
     if row.state in ENDED:
         raise StateError(f"dispatch {dispatch_id} has ended ({row.state}: {row.reason})")
     if owner is not None and row.owner_id != owner.owner_id:

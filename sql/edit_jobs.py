@@ -16,7 +16,7 @@ from edits.job import TERMINAL, TRANSITIONS, EditJob, JobState
 from sql.base import utc_now
 from sql.inserts import insert_one
 from sql.models import Event, Holder, Job
-from sql.owners import is_dead, owner_of
+from sql.owners import is_dead, owner_of, seen
 from sql.patience import patient
 from sql.records import JobEvent, JobRecord, Owner
 from sql.session import Database
@@ -31,20 +31,23 @@ BATCH = 5000
 
 
 @patient
-def record_job(db: Database, job: EditJob) -> JobRecord:
-    """Record a job as planned, or find it: the same row again is the same job, linked to its newest manifest.
+def record_job(db: Database, job: EditJob, owner: Owner | None = None) -> JobRecord:
+    """Record a job as planned, or find it: the same row again is the same job, linked to its newest manifest. The
+    event names the `owner` that listed it.
 
     Raises:
         DatabaseError: its manifest or its source is not recorded.
     """
     columns = _columns(job)
     with db.write() as session:
+        if owner is not None:
+            seen(session, owner)
         new = insert_one(session, Job, {"job_id": job.job_id, **columns})
         row = load(session, job.job_id)
         if new:
-            append_event(session, row, None, f"listed in manifest {job.manifest_id}, line {job.line}")
+            append_event(session, row, None, f"listed in manifest {job.manifest_id}, line {job.line}", owner=owner)
         elif row.request != columns["request"]:
-            _relist(session, row, columns)
+            _relist(session, row, columns, owner)
         session.flush()
         return record_of(session, row)
 
@@ -54,12 +57,13 @@ def _columns(job: EditJob) -> dict[str, Any]:
     return {**{name: getattr(job, name) for name in names}, "request": json.loads(wire.dump(job))}
 
 
-def _relist(session: Session, row: Job, columns: dict[str, Any]) -> None:
+def _relist(session: Session, row: Job, columns: dict[str, Any], owner: Owner | None) -> None:
     moved = (row.manifest_id, row.line) != (columns["manifest_id"], columns["line"])
     for name, value in columns.items():
         setattr(row, name, value)
     if moved:
-        append_event(session, row, row.state, f"listed again in manifest {row.manifest_id}, line {row.line}")
+        reason = f"listed again in manifest {row.manifest_id}, line {row.line}"
+        append_event(session, row, row.state, reason, owner=owner)
 
 
 # -- looking up -------------------------------------------------------------------------------------------------------
@@ -169,8 +173,18 @@ def move(session: Session, row: Job, to: JobState, reason: str, category: str = 
     append_event(session, row, before, reason, category)
 
 
-def append_event(session: Session, row: Job, before: JobState | None, reason: str, category: str = "") -> None:
-    session.add(Event(job_id=row.job_id, before=before, after=row.state, reason=reason, category=category))
+def append_event(
+    session: Session,
+    row: Job,
+    before: JobState | None,
+    reason: str,
+    category: str = "",
+    owner: Owner | None = None,
+) -> None:
+    """The event's flow run is `owner`'s, or that of whoever holds the job."""
+    by = owner.owner_id if owner is not None else row.owner_id
+    event = Event(job_id=row.job_id, before=before, after=row.state, reason=reason, category=category, owner_id=by)
+    session.add(event)
 
 
 @patient

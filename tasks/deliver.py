@@ -122,12 +122,12 @@ def _here(run: Run, path: str, copy: Path) -> Path:
 
 
 def check(run: Run, plan: VideoPlan, request: StitchRequest, verification: Verification) -> None:
-    """Record the checks; if one failed, keep the file aside and say which."""
-    sql.record_qc(run.db, plan.job.job_id, verification.checks)
+    """If a check failed, record them all, keep the file aside and say which."""
     run.checks[plan.job.job_id] = verification.checks
     failed = [check for check in verification.checks if not check.passed]
     if not failed:
         return
+    sql.record_qc(run.db, plan.job.job_id, verification.sha256, verification.checks)
     aside = run.settings.state_folder / "failed" / f"{plan.job.job_id}{Path(request.output).suffix}"
     aside.parent.mkdir(parents=True, exist_ok=True)
     Path(request.output).replace(aside)

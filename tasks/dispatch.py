@@ -158,7 +158,7 @@ class Dispatcher:
             except RecordError as error:
                 sql.end_dispatch(self._run.db, dispatch.dispatch_id, DispatchState.FAILED, str(error))
                 continue
-            self._begin(Wave(self._run, dispatch, shards))
+            self._begin(Wave(self._run, dispatch, shards), "its flow died; taken over with its shards")
 
     def _read_shard(self, dispatch_id: str, index: int) -> Shard:
         path = storage.shard_path(dispatch_id, index)
@@ -181,7 +181,7 @@ class Dispatcher:
             for index, groups in enumerate(pack(chunks, free))
         ]
         self._write(dispatch.dispatch_id, shards)
-        self._begin(Wave(self._run, dispatch, shards))
+        self._begin(Wave(self._run, dispatch, shards), "the first")
         return len(shards)
 
     def _write(self, dispatch_id: str, shards: Sequence[Shard]) -> None:
@@ -192,13 +192,13 @@ class Dispatcher:
             self._run.store.put_bytes(storage.shard_path(dispatch_id, shard.index), data)
         sql.record_shards(self._run.db, dispatch_id, len(shards), whole.hexdigest(), self._run.owner)
 
-    def _begin(self, wave: Wave) -> None:
+    def _begin(self, wave: Wave, cause: str) -> None:
         self._waves.append(wave)
         for job in self._open.values():
             if job.waiting & wave.missing and sql.job(self._run.db, job.job.job_id).state is JobState.QUEUED:
                 self._run.board.stage(job.job.line, "edit", total=len(job.prepared.missing))
                 sql.change_state(self._run.db, job.job.job_id, JobState.EDITING, f"dispatch {wave.dispatch_id}")
-        wave.start_round()
+        wave.start_round(cause)
 
     # -- watching
 

@@ -85,9 +85,19 @@ def publish(run: Run, job: EditJob, finished: Path, verification: Verification, 
         OutputError: a file that is not this job's stands there, or the folder cannot be written.
         StoreError: the disk or bucket is full or does not answer.
     """
-    facts = (verification.sha256, verification.size, verification.streams, code_version())
-    sql.record_output_digest(run.db, job.job_id, job.output, *facts)
+    sql.record_output_digest(
+        run.db,
+        job.job_id,
+        job.output,
+        verification.sha256,
+        verification.size,
+        verification.streams,
+        code_version(),
+        owner=run.owner,
+        encoding=verification.encoding,
+    )
     sql.record_lineage(run.db, job.job_id, {key: marker.sha256 for key, marker in markers.items()})
+    sql.record_qc(run.db, job.job_id, verification.sha256, verification.checks)
     if job.output.startswith("file:"):
         _publish_file(run, job, finished, local_path(job.output))
         return

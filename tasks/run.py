@@ -24,6 +24,7 @@ from edits.settings import Settings, load_settings
 from edits.storage import Store
 from edits.trust import Trust
 from tasks.catalogue import build_catalogue
+from tasks.origin import origin
 from tasks.progress import Board
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,10 @@ class Run:
 
     @cached_property
     def db(self) -> sql.Database:
-        """Opened when it is first asked for: planning needs none."""
-        return sql.open_database(self.settings.database, patience=PATIENCE_SECONDS)
+        """Opened when it is first asked for: planning needs none. What is recorded then points at this run."""
+        db = sql.open_database(self.settings.database, patience=PATIENCE_SECONDS)
+        sql.record_flow_run(db, self.owner, origin(self.settings))
+        return db
 
     def __enter__(self) -> Run:
         LISTENERS.announce(self)

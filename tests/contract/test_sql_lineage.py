@@ -196,7 +196,7 @@ def test_a_source_seen_at_two_places_is_one_source_and_two_artifacts(db: sql.Dat
 def test_checks_are_kept_with_the_deliverable_that_they_are_about(db: sql.Database) -> None:
     recorded_job(db)
     sql.record_output_digest(db, JOB, OUT, BYTES, 1)
-    sql.record_qc(db, JOB, [Check("frames", True, "36", "36"), Check("duration", False, "3/2", "1")])
+    sql.record_qc(db, JOB, BYTES, [Check("frames", True, "36", "36"), Check("duration", False, "3/2", "1")])
     with db.read() as session:
         rows = list(session.scalars(sa.select(QcResult).order_by(QcResult.qc_result_id)))
     assert [(row.name, row.passed, row.sha256) for row in rows] == [("frames", True, BYTES), ("duration", False, BYTES)]

@@ -1,0 +1,9 @@
+-- GPU-hours by day, project and editor, from the totals that are kept with each attempt.
+SELECT
+    day,
+    project,
+    editor,
+    chunks,
+    gpu_seconds,
+    gpu_seconds / 3600.0 AS gpu_hours
+FROM daily_usage
