@@ -3,9 +3,11 @@
 Only the flow side writes; workers never connect. Errors are those of `edits.errors`.
 """
 
+from sql.answers import FailureCause, MadeFile, ModelLine, Recall, StateTime, Stuck, StuckDispatch, StuckJob, UsageLine
 from sql.artifacts import (
     artifact_at,
     artifact_by_digest,
+    file_with_stream,
     output_of,
     record_lineage,
     record_output_digest,
@@ -30,6 +32,7 @@ from sql.leases import release_job, take_job
 from sql.lineage import lineage_of
 from sql.model_versions import record_model_version
 from sql.owners import STALE_SECONDS, beat, this_process
+from sql.questions import failures, made_from, source_digest, stuck, times, touched_by, usage
 from sql.records import (
     ENDED,
     ArtifactKind,
@@ -60,12 +63,21 @@ __all__ = [
     "Database",
     "DispatchRecord",
     "DispatchState",
+    "FailureCause",
     "FlowRunRecord",
     "Holdings",
     "JobEvent",
     "JobRecord",
     "JobStatus",
+    "MadeFile",
+    "ModelLine",
     "Owner",
+    "Recall",
+    "StateTime",
+    "Stuck",
+    "StuckDispatch",
+    "StuckJob",
+    "UsageLine",
     "adopt",
     "adoptable",
     "artifact_at",
@@ -80,11 +92,14 @@ __all__ = [
     "counts",
     "dispatch",
     "end_dispatch",
+    "failures",
+    "file_with_stream",
     "job",
     "job_events",
     "job_table",
     "jobs",
     "lineage_of",
+    "made_from",
     "manifest_content",
     "migrate",
     "open_database",
@@ -105,7 +120,12 @@ __all__ = [
     "release_job",
     "request_cancel",
     "revision",
+    "source_digest",
+    "stuck",
     "take_job",
     "this_process",
+    "times",
+    "touched_by",
     "unwanted_chunks",
+    "usage",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -81,6 +81,16 @@ def artifact_by_digest(db: Database, sha256: str) -> ArtifactRecord | None:
     """The newest file with this content, a deliverable before any other kind."""
     deliverable_first = (Artifact.kind == ArtifactKind.DELIVERABLE).desc()
     return _last(db, sa.select(Artifact).where(Artifact.sha256 == sha256).order_by(deliverable_first))
+
+
+@patient
+def file_with_stream(db: Database, digests: Collection[str]) -> str | None:
+    """The sha256 of the newest deliverable that has a video stream with one of these packet digests: the same film in
+    a file whose wrapping was changed (rewrapped, credentials removed). None when there is none."""
+    query = sa.select(Artifact.sha256).join(ArtifactStream)
+    same = query.where(ArtifactStream.sha256.in_(digests), ArtifactStream.kind == "video")
+    with db.read() as session:
+        return session.scalars(same.order_by(Artifact.recorded_at.desc()).limit(1)).first()
 
 
 def _last(db: Database, query: sa.Select[Artifact]) -> ArtifactRecord | None:

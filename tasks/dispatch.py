@@ -23,6 +23,8 @@ from tasks.wave import Wave, pack, shard_chunk
 POLL_SECONDS = 0.2
 LOOK_SECONDS = 2.0
 """Pause between looks at what others do: claims of other flows, cancellations."""
+FAREWELL_SECONDS = 10.0
+"""How long workers whose chunks are all done or withdrawn may take to end by themselves."""
 SPLITS_AHEAD = 2
 """Rows that are indexed and split at once."""
 BACKLOG_PER_WORKER = 64
@@ -93,12 +95,20 @@ class Dispatcher:
                 self._watch(look)
                 yield from self._ready(look)
                 time.sleep(POLL_SECONDS)
+            self._let_workers_end()
         except KeyboardInterrupt:
             self._cancel_all()
             raise
         finally:
             for wave in self._waves:
                 wave.stop("the flow ended")
+
+    def _let_workers_end(self) -> None:
+        """The chunks are done before their workers have said good-bye: what they cost is in their last words."""
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        while self._waves and time.monotonic() < deadline:
+            self._watch(look=False)
+            time.sleep(POLL_SECONDS)
 
     # -- splitting
 

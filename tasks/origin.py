@@ -5,8 +5,6 @@ from __future__ import annotations
 import getpass
 import socket
 
-from prefect.context import FlowRunContext
-
 import sql
 from edits.settings import Settings, shareable
 from tasks.version import code_version, lock_digest, packages
@@ -14,6 +12,8 @@ from tasks.version import code_version, lock_digest, packages
 
 def origin(settings: Settings) -> sql.FlowRunRecord:
     """What is known of the flow run that this is called in; outside of one, of this process."""
+    from prefect.context import FlowRunContext  # here: `samaflow status` needs no Prefect and answers at once
+
     context = FlowRunContext.get()
     flow_run = context.flow_run if context is not None else None
     created_by = flow_run.created_by.display_value if flow_run is not None and flow_run.created_by is not None else None

@@ -122,11 +122,18 @@ class Wave:
             self.missing -= unwanted
 
     def stop(self, reason: str) -> None:
-        """End the workers and the claims now."""
+        """End the workers and the claims now; what the workers have cost is recorded all the same."""
+        if self.ended:
+            return
         if self._executor is not None:
             self._executor.stop()
-        if not self.ended:
+            codes = {index: code for index, code in self._executor.poll().items() if code is not None}
+            statuses = storage.read_statuses(self._run.store, self.dispatch_id, codes, self._attempt)
+            self._record_attempts(codes, statuses)
+        if self.missing:
             self._end(DispatchState.WITHDRAWN, reason)
+        else:
+            self._end(DispatchState.DONE, "every chunk is marked")
 
     def _settle_markers(self, chunk_keys: Iterable[str], *, edited_now: bool) -> None:
         """Chunks that have a marker are done; those found before the first round were done by somebody else."""

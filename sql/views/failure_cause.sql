@@ -1,4 +1,4 @@
--- Each failed job and each worker that did not end well, with its cause.
+-- Each failed job and each worker that did not end well, with its cause. Being asked to stop is no failure.
 SELECT
     'job' AS subject,
     job.job_id AS subject_id,
@@ -22,4 +22,4 @@ SELECT
     attempt.host AS host
 FROM attempt
 JOIN dispatch ON dispatch.dispatch_id = attempt.dispatch_id
-WHERE attempt.exit_code IS NULL OR attempt.exit_code <> 0
+WHERE attempt.exit_code IS NULL OR attempt.exit_code NOT IN (0, 143, -15)
