@@ -66,6 +66,23 @@ class WorkingForm:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """`jobs/<job_id>/delivery.json`: what was published for a job, and of which chunk files it was made."""
+
+    __pydantic_config__ = STRICT
+    job_id: str
+    uri: str
+    sha256: str
+    size: int
+    streams: tuple[StreamDigest, ...]
+    chunks: dict[str, str]
+    """Chunk key to the sha256 of the file that stitch used."""
+    code_version: str
+    encoding: str
+    credentials: str
+
+
+@dataclass(frozen=True)
 class Origin:
     """Who had it done, in which flow run, with which settings and code."""
 

@@ -147,6 +147,8 @@ class Settings:
     """Address space of a decoding process, in GiB."""
     encoder_threads: int = _setting("media.encoder_threads", _whole(1), 4)
     """Threads of the encoder: fixed, because some encoders write other bytes with another number."""
+    keep_days: float = _setting("store.keep_days", _number(0, above=False), 30.0)
+    """Days for which `samaflow prune` leaves chunk files alone after they and their jobs were last touched."""
     gpu_hour_cost: float = _setting("cost.gpu_hour", _number(0, above=False), 0.0)
     """Price of a GPU hour, for estimates; 0 prints no cost."""
     currency: str = _setting("cost.currency", TEXT, "USD")

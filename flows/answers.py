@@ -20,6 +20,7 @@ from edits.trust import file_uri
 from flows.status import out, styled
 from flows.units import duration
 from tasks.publish import sha256_of
+from tasks.reproduce import Reproduction
 
 err = Console(stderr=True)
 
@@ -222,3 +223,15 @@ def show_stuck(found: sql.Stuck) -> None:
     if found.dispatches:
         out.print(held)
     out.print(f"{len(found.jobs)} jobs and {len(found.dispatches)} dispatches are stuck")
+
+
+def show_reproduction(found: Reproduction) -> None:
+    """Print the verdict first, then what may explain it."""
+    verdict = "[green]identical[/]" if found.identical else "[red]not identical[/]"
+    out.print(f"{verdict}: {escape(_path(found.again))} against {escape(_path(found.recorded))}", soft_wrap=True)
+    if found.chunks:
+        out.print(f"chunks that came out other: frames {', '.join(found.chunks[:SHOWN])}")
+    for heading, differences in (("packets", found.streams), ("otherwise now", found.differences)):
+        for difference in differences:
+            said = f"{heading}: {difference.what}: {difference.recorded or 'none'} -> {difference.now or 'none'}"
+            out.print(escape(said), soft_wrap=True, highlight=False)

@@ -6,16 +6,15 @@ Prefect and the media libraries are imported by the commands that need them, so 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edits.settings import Settings
-from flows import questions
+from flows import questions, upkeep
 from flows.command import FAILED, AsJson, print_json, print_record, problems, settings_here
+from flows.prefect_here import prepare_prefect
 
 if TYPE_CHECKING:
     from tasks.conclude import Summary
@@ -29,6 +28,7 @@ app = typer.Typer(
 model_app = typer.Typer(help="Look at and check weights.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 app.add_typer(questions.commands)
+app.add_typer(upkeep.commands)
 
 Manifest = Annotated[Path, typer.Argument(help="CSV manifest; docs/manifest.md describes its columns.")]
 Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]
@@ -194,19 +194,6 @@ def parity(
 
 
 # -- the process ------------------------------------------------------------------------------------------------------
-
-
-def prepare_prefect(settings: Settings) -> None:
-    """Environment for an embedded Prefect server, unless a running one is named. To be called before Prefect loads."""
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if "PREFECT_API_URL" in os.environ:
-        return
-    settings.state_folder.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("PREFECT_HOME", str(settings.state_folder / "prefect"))
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE", "100")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from sql.artifacts import (
     artifact_by_digest,
     file_with_stream,
     output_of,
+    record_known_lineage,
     record_lineage,
     record_output_digest,
     record_qc,
@@ -23,11 +24,22 @@ from sql.dispatches import (
     claimed_chunks,
     dispatch,
     end_dispatch,
+    record_lost_dispatch,
     record_shards,
     unwanted_chunks,
 )
-from sql.edit_jobs import cancel_requested, change_state, job, job_events, jobs, record_job, request_cancel
+from sql.edit_jobs import (
+    cancel_requested,
+    change_state,
+    job,
+    job_events,
+    jobs,
+    record_job,
+    request_cancel,
+    walk_to_delivered,
+)
 from sql.flow_runs import record_flow_run
+from sql.keeping import Policy, PrunableChunk, forget_chunks, prunable_chunks, unused_inputs
 from sql.leases import release_job, take_job
 from sql.lineage import lineage_of
 from sql.model_versions import record_model_version
@@ -50,7 +62,7 @@ from sql.records import (
 )
 from sql.revisions import migrate, open_database, revision
 from sql.session import Database, connect
-from sql.sources import manifest_content, record_manifest, record_source
+from sql.sources import manifest_content, record_lost_source, record_manifest, record_source
 from sql.status import counts, job_table
 
 __all__ = [
@@ -72,6 +84,8 @@ __all__ = [
     "MadeFile",
     "ModelLine",
     "Owner",
+    "Policy",
+    "PrunableChunk",
     "Recall",
     "StateTime",
     "Stuck",
@@ -94,6 +108,7 @@ __all__ = [
     "end_dispatch",
     "failures",
     "file_with_stream",
+    "forget_chunks",
     "job",
     "job_events",
     "job_table",
@@ -104,12 +119,16 @@ __all__ = [
     "migrate",
     "open_database",
     "output_of",
+    "prunable_chunks",
     "record_attempt",
     "record_chunk_done",
     "record_flow_run",
     "record_input",
     "record_job",
+    "record_known_lineage",
     "record_lineage",
+    "record_lost_dispatch",
+    "record_lost_source",
     "record_manifest",
     "record_model_version",
     "record_output_digest",
@@ -126,6 +145,8 @@ __all__ = [
     "this_process",
     "times",
     "touched_by",
+    "unused_inputs",
     "unwanted_chunks",
     "usage",
+    "walk_to_delivered",
 ]

@@ -128,6 +128,19 @@ def record_lineage(db: Database, job_id: str, used: Mapping[str, str]) -> None:
             _link_all(session, edges + _chunk_edges(session, chunks))
 
 
+@patient
+def record_known_lineage(db: Database, job_id: str, used: Mapping[str, str]) -> None:
+    """As `record_lineage`, with those of the chunk files alone that are still recorded: the others were pruned."""
+    with db.read() as session:
+        known: dict[str, str] = {}
+        for batch in batches(used):
+            query = sa.select(Artifact.key, Artifact.sha256).where(
+                Artifact.key.in_(batch), Artifact.kind == ArtifactKind.CHUNK
+            )
+            known.update({key: sha256 for key, sha256 in session.execute(query) if used[key] == sha256})
+    record_lineage(db, job_id, known)
+
+
 def _chunk_artifacts(session: Session, used: Mapping[str, str]) -> dict[str, int]:
     query = sa.select(Artifact.key, Artifact.sha256, Artifact.artifact_id).where(
         Artifact.key.in_(used), Artifact.kind == ArtifactKind.CHUNK

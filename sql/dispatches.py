@@ -209,6 +209,16 @@ def end_dispatch(db: Database, dispatch_id: str, state: DispatchState, reason: s
         row.ended_at = utc_now()
 
 
+@patient
+def record_lost_dispatch(db: Database, dispatch: DispatchRecord, rounds: int, owner: Owner, reason: str) -> None:
+    """A dispatch of which the store alone is left, as ended. One that is recorded stays as it is."""
+    names = ("dispatch_id", "editor", "weights", "weights_digest", "shards")
+    facts = {**{name: getattr(dispatch, name) for name in names}, "owner_id": owner.owner_id, "rounds": rounds}
+    with db.write() as session:
+        seen(session, owner)
+        insert_one(session, Dispatch, {**facts, "state": DispatchState.FAILED, "reason": reason, "ended_at": utc_now()})
+
+
 def load_dispatch(session: Session, dispatch_id: str) -> Dispatch:
     """The row, locked until the transaction's end where it writes."""
     row = session.get(Dispatch, dispatch_id, with_for_update=True)

@@ -48,3 +48,14 @@ def record_source(db: Database, sha256: str, uri: str, size: int, frames: int, d
     with db.write() as session:
         upsert(session, Source, ["sha256"], {"sha256": sha256, **facts}, {**facts, "recorded_at": utc_now()})
         insert_new(session, Artifact, [artifact])
+
+
+@patient
+def record_lost_source(db: Database, sha256: str, uri: str, frames: int) -> None:
+    """A source of which a plan alone is left: it has at least `frames` frames, and its size is not known. One that is
+    recorded stays as it is."""
+    source = {"sha256": sha256, "uri": uri, "size": 0, "frames": frames, "details": {}}
+    artifact = {"kind": ArtifactKind.SOURCE, "sha256": sha256, "uri": uri, "size": 0, "details": {}}
+    with db.write() as session:
+        insert_new(session, Source, [source])
+        insert_new(session, Artifact, [artifact])

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import sql
+from edits import storage, wire
 from edits.errors import BusyError, OutputError, StateError, StoreError
 from edits.job import TERMINAL, EditJob, JobState, Marker
+from edits.lineage import Delivery
 from edits.media.records import Verification
 from edits.storage import Store
 from edits.trust import local_path
@@ -41,21 +43,13 @@ def take_or_wait(run: Run, job: EditJob) -> bool:
     record = sql.job(run.db, job.job_id)
     if stands(run, job):
         if record.state is not JobState.DELIVERED:
-            _catch_up(run, job, record.state)
+            sql.walk_to_delivered(run.db, job.job_id, "the published file has the recorded digest")
         return True
     if waited and record.state in TERMINAL:
         raise StateError(f"job {job.job_id}: another flow ended it as {record.state}: {record.failure_message}")
     if record.state is not JobState.PLANNED:
         sql.change_state(run.db, job.job_id, JobState.PLANNED, f"taken up again from {record.state}")
     return False
-
-
-def _catch_up(run: Run, job: EditJob, state: JobState) -> None:
-    """The file was published and the flow died before it said so: walk the states that are left."""
-    path = [JobState.PLANNED, JobState.SPLITTING, JobState.QUEUED, JobState.STITCHING, JobState.CHECKING]
-    rest = path[path.index(state) + 1 :] if state in path else path
-    for step in (*rest, JobState.DELIVERED):
-        sql.change_state(run.db, job.job_id, step, "the published file has the recorded digest")
 
 
 def stands(run: Run, job: EditJob) -> bool:
@@ -96,8 +90,21 @@ def publish(run: Run, job: EditJob, finished: Path, verification: Verification, 
         owner=run.owner,
         encoding=verification.encoding,
     )
-    sql.record_lineage(run.db, job.job_id, {key: marker.sha256 for key, marker in markers.items()})
+    used = {key: marker.sha256 for key, marker in markers.items()}
+    sql.record_lineage(run.db, job.job_id, used)
     sql.record_qc(run.db, job.job_id, verification.sha256, verification.checks)
+    made = Delivery(
+        job_id=job.job_id,
+        uri=job.output,
+        sha256=verification.sha256,
+        size=verification.size,
+        streams=verification.streams,
+        chunks=used,
+        code_version=code_version(),
+        encoding=verification.encoding,
+        credentials="",
+    )
+    run.store.put_bytes(storage.delivery_path(job.job_id), wire.dump(made))
     if job.output.startswith("file:"):
         _publish_file(run, job, finished, local_path(job.output))
         return

@@ -35,9 +35,9 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgresql() -> Iterator[Server]:
     """One server a test process. Its database `migrated` has samaflow's tables and is only copied."""
-    server = Server(tmp_path_factory.mktemp("postgresql"))
+    server = Server()
     db = sql.connect(server.create("migrated"))
     sql.migrate(db)
     db.close()

