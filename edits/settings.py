@@ -85,7 +85,15 @@ def _map_from_text(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in pairs}
 
 
+def _flag_from_text(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
 TEXT = Kind("a text", _is_text, str)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool), _flag_from_text)
 PATH = Kind("a path", lambda value: _is_text(str(value)) and isinstance(value, str | Path), str)
 TEXTS = Kind("a list of texts (in the environment: separated by commas)", _are_texts, _list_from_text)
 SCHEME_LIST = Kind(
@@ -147,6 +155,20 @@ class Settings:
     """Address space of a decoding process, in GiB."""
     encoder_threads: int = _setting("media.encoder_threads", _whole(1), 4)
     """Threads of the encoder: fixed, because some encoders write other bytes with another number."""
+    sign: bool = _setting("credentials.sign", FLAG, True)
+    """Whether deliverables carry content credentials (C2PA) that say what was done; turning it off is recorded."""
+    certificate: str | None = _setting("credentials.certificate", TEXT, None)
+    """PEM file of the signer's certificate and those above it; by default a development one is made, named as such."""
+    key: str | None = _setting("credentials.key", TEXT, None)
+    """PEM file of the certificate's private key."""
+    key_service: str | None = _setting("credentials.key_service", TEXT, None)
+    """`module:function` that signs bytes with a key kept elsewhere; instead of `key`."""
+    disclose: str = _setting("credentials.disclose", _choice(("full", "model", "minimal")), "model")
+    """What credentials tell: `full` is model and instruction, `model` the model alone, `minimal` neither."""
+    timestamp_url: str | None = _setting("credentials.timestamp_url", TEXT, None)
+    """Address of an RFC 3161 time-stamp authority; without it signatures hold as long as the certificate."""
+    openlineage_events: bool = _setting("openlineage.events", FLAG, False)
+    """Whether each video's start and end are sent as OpenLineage events, where `openlineage.yml` says."""
     keep_days: float = _setting("store.keep_days", _number(0, above=False), 30.0)
     """Days for which `samaflow prune` leaves chunk files alone after they and their jobs were last touched."""
     gpu_hour_cost: float = _setting("cost.gpu_hour", _number(0, above=False), 0.0)
@@ -252,6 +274,8 @@ def _resolved(folder: Path, values: dict[str, Any]) -> Settings:
         store=_store_uri(folder, settings.store) if settings.store else file_uri(state / "store"),
         database=_database_url(settings.database) if settings.database else f"sqlite:///{state / 'samaflow.db'}",
         roots=tuple(_absolute(folder, root) for root in settings.roots),
+        certificate=_absolute(folder, settings.certificate) if settings.certificate else None,
+        key=_absolute(folder, settings.key) if settings.key else None,
         path_map={prefix: _absolute(folder, target) for prefix, target in settings.path_map.items()},
     )
 

@@ -48,6 +48,15 @@ def find(db: sql.Database, what: str) -> Lineage:
     raise PermanentError(f"{what}: no such file, and not a job id. `samaflow status` lists jobs.")
 
 
+def lineages(db: sql.Database, names: Sequence[str]) -> Iterator[Lineage]:
+    """Of these files and jobs, or of every job that is delivered."""
+    if names:
+        yield from (find(db, name) for name in names)
+        return
+    for job_id in sql.delivered_jobs(db):
+        yield sql.lineage_of(db, job_id)
+
+
 def recorded_digest(db: sql.Database, path: Path) -> str:
     """The digest under which this file's film is recorded: the file's own, unless only its wrapping was changed."""
     own = sha256_of(path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -47,6 +48,31 @@ def lineage(
         elif model is not None:
             recall = sql.touched_by(db, model)
             print_record(recall) if as_json else answers.show_recall(recall)
+
+
+@commands.command()
+def export(
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE|JOB]...", help="Deliverables or jobs; without any, all.")
+    ] = None,
+    form: Annotated[
+        Literal["openlineage", "csv"], typer.Option("--format", help="OpenLineage JSON lines, or a line a chunk.")
+    ] = "openlineage",
+) -> None:
+    """Write lineage for other programs to standard output. Instructions only if [credentials] disclose is full."""
+    with problems():
+        from edits import openlineage  # here: it loads the client's library
+
+        settings = settings_here()
+        db, disclose = sql.open_database(settings.database), settings.disclose == "full"
+        lineages = answers.lineages(db, what or [])
+        if form == "csv":
+            sys.stdout.writelines(openlineage.to_csv(lineages, disclose))
+            return
+        for found in lineages:
+            flow_run = found.origin.flow_run_id if found.origin is not None else ""
+            event = openlineage.completed(found, flow_run, disclose, when=found.recorded_at)
+            sys.stdout.write(openlineage.to_json(event) + "\n")
 
 
 @commands.command()

@@ -1,15 +1,18 @@
-"""The commands that keep a library over the years: prune its store, recover its database, make a deliverable again."""
+"""The commands that keep a library over the years: prune, recover, reproduce, verify."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 import sql
+from edits.errors import PermanentError
 from edits.storage import Store
 from flows import answers
 from flows.command import FAILED, AsJson, print_record, problems, settings_here
@@ -18,6 +21,9 @@ from flows.status import out
 from flows.units import size
 from tasks import prune as pruning
 from tasks.recover import Recoverer, Recovery
+
+if TYPE_CHECKING:
+    from edits.provenance import Credentials
 
 commands = typer.Typer()
 
@@ -99,3 +105,39 @@ def reproduce(
         print_record(found) if as_json else answers.show_reproduction(found)
     if not found.identical:
         raise typer.Exit(FAILED)
+
+
+@commands.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A deliverable, with its .credentials.json beside it if it has one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Read a file's content credentials back, and say whether they are still true of it."""
+    with problems():
+        if not file.is_file():
+            raise PermanentError(f"{file}: no such file")
+        from edits import provenance  # here: it loads the signing library
+
+        found = provenance.read(file)
+        print_record(found) if as_json else show_credentials(found)
+    if found.state != "valid":
+        raise typer.Exit(FAILED)
+
+
+def show_credentials(found: Credentials) -> None:
+    """Print the verdict, then what is said."""
+    colour = {"valid": "green", "invalid": "red", "none": "yellow"}[found.state]
+    trust = (
+        ""
+        if found.state == "none"
+        else " by a trusted certificate"
+        if found.trusted
+        else "; signer not on a trust list"
+    )
+    out.print(f"[{colour}]{found.state}[/]{trust}", soft_wrap=True)
+    for problem in found.problems:
+        out.print(escape(problem), soft_wrap=True)
+    facts = {"signer": found.signer, "where": found.where, **(asdict(found.claim) if found.claim else {})}
+    for name, value in facts.items():
+        if value:
+            out.print(f"{name.replace('_', ' '):>20}  {escape(value)}", soft_wrap=True, highlight=False)

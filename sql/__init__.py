@@ -31,6 +31,7 @@ from sql.dispatches import (
 from sql.edit_jobs import (
     cancel_requested,
     change_state,
+    delivered_jobs,
     job,
     job_events,
     jobs,
@@ -104,6 +105,7 @@ __all__ = [
     "claimed_chunks",
     "connect",
     "counts",
+    "delivered_jobs",
     "dispatch",
     "end_dispatch",
     "failures",

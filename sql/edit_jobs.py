@@ -92,6 +92,13 @@ def jobs(
         return tuple(record_of(session, row) for row in rows_of(session, manifest_id, states, limit))
 
 
+@patient
+def delivered_jobs(db: Database) -> tuple[str, ...]:
+    """The ids of all jobs that are delivered."""
+    with db.read() as session:
+        return tuple(session.scalars(sa.select(Job.job_id).where(Job.state == JobState.DELIVERED).order_by(Job.job_id)))
+
+
 def rows_of(session: Session, manifest_id: str | None, states: Collection[JobState] | None, limit: int) -> list[Job]:
     query = sa.select(Job).limit(limit)
     if manifest_id is None:

@@ -10,11 +10,11 @@ from prefect.cache_policies import NO_CACHE
 import sql
 from edits import storage, wire
 from edits.errors import StateError, VerificationError
-from edits.job import Chunk, JobState, Marker, VideoPlan
+from edits.job import Chunk, EditJob, JobState, Marker, VideoPlan
 from edits.media import child
 from edits.media.records import FrameIndex, Picture, Pictures, StitchChunk, StitchRequest, Verification
 from edits.media.still import after_name, before_name
-from tasks import publish, record
+from tasks import publish, record, sign
 from tasks.intake import index_of, source_file
 from tasks.report import frames_to_show
 from tasks.run import Run
@@ -44,11 +44,16 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         sql.change_state(run.db, job.job_id, JobState.CHECKING, "stitched")
         verification = child.run("verify", request, run.limits, run.board.reporter(job.line, "verify"))
         check(run, plan, request, verification)
-        finished = Path(request.output)
-        publish.publish(run, job, finished, verification, markers)
+        finished = sign.finish(run, plan, Path(request.output), Path(request.source), verification)
+        publish.publish(run, job, finished, markers)
         keep_pictures(run, plan, request)
-        record.end_job(run, job, JobState.DELIVERED, f"published as {job.output}")
-        return verification
+        record.end_job(run, job, JobState.DELIVERED, _published(job, finished))
+        return finished.verification
+
+
+def _published(job: EditJob, finished: sign.Finished) -> str:
+    said = "; without content credentials" if finished.credentials == sign.OFF else ""
+    return f"published as {job.output}{said}"
 
 
 def markers_of(run: Run, plan: VideoPlan) -> dict[str, Marker]:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import sql
 from edits import storage, wire
-from edits.errors import BusyError, OutputError, StateError, StoreError
+from edits.errors import BusyError, OutputError, RecordError, StateError, StoreError
 from edits.job import TERMINAL, EditJob, JobState, Marker
 from edits.lineage import Delivery
-from edits.media.records import Verification
+from edits.provenance import SIDECAR, Sidecar
 from edits.storage import Store
 from edits.trust import local_path
 from tasks.run import Run
+from tasks.sign import Finished
 from tasks.version import code_version
 
 WAIT_SECONDS = 1.0
@@ -72,27 +73,32 @@ def check_place(run: Run, job: EditJob) -> None:
         _check_folder(local_path(job.output).parent)
 
 
-def publish(run: Run, job: EditJob, finished: Path, verification: Verification, markers: Mapping[str, Marker]) -> None:
+def publish(run: Run, job: EditJob, finished: Finished, markers: Mapping[str, Marker]) -> None:
     """Record the digest of `finished` and its chunks, then put it at the output: whole or not at all.
 
     Raises:
         OutputError: a file that is not this job's stands there, or the folder cannot be written.
         StoreError: the disk or bucket is full or does not answer.
     """
-    sql.record_output_digest(
-        run.db,
-        job.job_id,
-        job.output,
-        verification.sha256,
-        verification.size,
-        verification.streams,
-        code_version(),
-        owner=run.owner,
-        encoding=verification.encoding,
-    )
-    used = {key: marker.sha256 for key, marker in markers.items()}
-    sql.record_lineage(run.db, job.job_id, used)
-    sql.record_qc(run.db, job.job_id, verification.sha256, verification.checks)
+    _record(run, job, finished, {key: marker.sha256 for key, marker in markers.items()})
+    if job.output.startswith("file:"):
+        target = local_path(job.output)
+        if finished.sidecar is not None:
+            _put_beside(run, target.with_name(target.name + SIDECAR), finished.sidecar)
+        _publish_file(run, job, finished.path, target)
+        return
+    if _size(run, job.output) is not None and not run.overwrite:
+        raise OutputError(_taken(run, job.output))
+    folder, name = job.output.rsplit("/", 1)
+    store = Store(folder, endpoint_url=run.settings.endpoint_url)
+    if finished.sidecar is not None:
+        store.put_bytes(name + SIDECAR, finished.sidecar)
+    store.put_file(name, finished.path)
+
+
+def _record(run: Run, job: EditJob, finished: Finished, used: dict[str, str]) -> None:
+    """In the database, and in the store for the day on which that is lost."""
+    verification = finished.verification
     made = Delivery(
         job_id=job.job_id,
         uri=job.output,
@@ -102,16 +108,38 @@ def publish(run: Run, job: EditJob, finished: Path, verification: Verification, 
         chunks=used,
         code_version=code_version(),
         encoding=verification.encoding,
-        credentials="",
+        credentials=finished.credentials,
     )
+    sql.record_output_digest(
+        run.db,
+        made.job_id,
+        made.uri,
+        made.sha256,
+        made.size,
+        made.streams,
+        made.code_version,
+        owner=run.owner,
+        encoding=made.encoding,
+        credentials=made.credentials,
+    )
+    sql.record_lineage(run.db, job.job_id, used)
+    sql.record_qc(run.db, job.job_id, made.sha256, verification.checks)
     run.store.put_bytes(storage.delivery_path(job.job_id), wire.dump(made))
-    if job.output.startswith("file:"):
-        _publish_file(run, job, finished, local_path(job.output))
-        return
-    if _size(run, job.output) is not None and not run.overwrite:
-        raise OutputError(_taken(run, job.output))
-    folder, name = job.output.rsplit("/", 1)
-    Store(folder, endpoint_url=run.settings.endpoint_url).put_file(name, finished)
+
+
+def _put_beside(run: Run, path: Path, content: bytes) -> None:
+    """The credentials of a file that cannot carry them. Only a file of that kind is replaced."""
+    if path.exists() and not run.overwrite:
+        try:
+            wire.load(Sidecar, path.read_bytes(), str(path))
+        except RecordError as error:
+            raise OutputError(f"{path}: is there already and not made by samaflow. Move it away.") from error
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: the credentials could not be written: {error.strerror}.") from error
 
 
 def _publish_file(run: Run, job: EditJob, finished: Path, target: Path) -> None:

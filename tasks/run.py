@@ -24,6 +24,7 @@ from edits.settings import Settings, load_settings
 from edits.storage import Store
 from edits.trust import Trust
 from tasks.catalogue import build_catalogue
+from tasks.events import Events
 from tasks.origin import origin
 from tasks.progress import Board
 
@@ -47,6 +48,7 @@ class Run:
         self.owner = sql.this_process()
         self.catalogue: Catalogue = build_catalogue(settings)
         self.board = Board()
+        self.events = Events(settings)
         self.outputs: dict[str, int] = {}
         """Which line writes which output URI."""
         self.edited: dict[str, Marker] = {}
@@ -64,7 +66,9 @@ class Run:
     def db(self) -> sql.Database:
         """Opened when it is first asked for: planning needs none. What is recorded then points at this run."""
         db = sql.open_database(self.settings.database, patience=PATIENCE_SECONDS)
-        sql.record_flow_run(db, self.owner, origin(self.settings))
+        comes_from = origin(self.settings)
+        sql.record_flow_run(db, self.owner, comes_from)
+        self.events.flow_run_id = comes_from.flow_run_id
         return db
 
     def __enter__(self) -> Run:

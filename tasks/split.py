@@ -19,7 +19,7 @@ from edits.media import child
 from edits.media.deliverables import writable_suffixes
 from edits.media.records import FrameIndex, SplitChunk, SplitRequest
 from edits.plan import plan_video
-from tasks import publish, record
+from tasks import publish, record, sign
 from tasks.intake import index_of, source_file
 from tasks.run import Run
 
@@ -56,7 +56,9 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
         if publish.take_or_wait(run, job):
             return _delivered_already(run, job, plan_of(run, job, index))
         sql.change_state(run.db, job.job_id, JobState.SPLITTING, "its turn has come")
+        run.events.started(job)
         publish.check_place(run, job)
+        sign.check_identity(run)
         plan = plan_of(run, job, index)
         sql.record_plan(run.db, plan)
         missing = [chunk for chunk in plan.chunks if storage.valid_marker(run.store, chunk.chunk_key) is None]

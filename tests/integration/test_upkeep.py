@@ -99,7 +99,8 @@ def test_what_was_otherwise_is_named(folder: Folder, clip: Path) -> None:
     raw = sqlite3.connect(folder.path / ".samaflow/samaflow.db")
     with raw:
         raw.execute("UPDATE environment SET packages = json_set(packages, '$.numpy', '0.0.1')")
-        raw.execute("UPDATE artifact SET details = json_set(details, '$.streams[0].sha256', ?)", ("0" * 64,))
+        forged = "UPDATE artifact SET details = json_set(details, '$.streams[0].sha256', ?) WHERE kind = 'deliverable'"
+        raw.execute(forged, ("0" * 64,))
     raw.close()
     found = folder.json("reproduce", row["job_id"], "--allow", str(clip.parent), code=1)
     assert not found["identical"]
