@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edits import wire
-from edits.errors import SamaflowError, SettingsError, WeightsError
+from edits.errors import SamaflowError, SettingsError
 from edits.settings import Settings, load_settings
 
 if TYPE_CHECKING:
