@@ -33,10 +33,13 @@ def test_the_worker_loads_neither_prefect_nor_a_database() -> None:
 
 def test_every_deployment_points_at_a_flow() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    assert {deployment["name"] for deployment in deployments} == {"edit-manifest", "edit-video"}
+    assert {deployment["name"] for deployment in deployments} == {
+        *("edit-manifest", "edit-video"),
+        *("edit-manifest-kubernetes", "edit-video-kubernetes"),
+    }
     for deployment in deployments:
         module, _, name = deployment["entrypoint"].rpartition(".")
-        assert getattr(importlib.import_module(module), name).name == deployment["name"]
+        assert getattr(importlib.import_module(module), name).name == deployment["name"].removesuffix("-kubernetes")
 
 
 @pytest.mark.parametrize(
