@@ -12,6 +12,18 @@ from typing import Protocol
 DETAILS = ("full", "upscale")
 """How the source's resolution comes back: its own picture plus the difference, or the edited picture resized."""
 
+SCOPES = ("range", "full")
+"""What is delivered: the frames asked for, or the whole source with only those changed."""
+
+FITS = ("squeeze", "pad")
+"""How a picture becomes the working size: each side scaled on its own, or in its shape with its edges repeated."""
+
+INTERLACED = ("refuse", "deinterlace")
+"""What becomes of an interlaced source."""
+
+ALPHAS = ("refuse", "carry", "drop")
+"""What becomes of a source's alpha channel: it is carried untouched, or left out."""
+
 
 class Recipe(Protocol):
     """A preset, resolved."""

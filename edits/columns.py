@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edits.errors import CellError
-from edits.timecode import HOW_TO_WRITE, parse_position
+from edits.timecode import HOW_TO_WRITE, Position, parse_position
 
 MAX_INSTRUCTION = 4_000
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1_000
 MAX_GUIDANCE = 50
 MAX_PRIORITY = 1_000
+MAX_HANDLES = 1_000
 
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff "
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
@@ -60,6 +61,29 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def audio_tracks(text: str) -> tuple[int, ...] | None:
+    """`all` (None), `none` (empty), or numbers of tracks from 1: `1 3`.
+
+    Raises:
+        CellError: anything else.
+    """
+    word = text.strip().lower()
+    if word in ("all", "none"):
+        return None if word == "all" else ()
+    numbers = re.split(r"[\s,;]+", word)
+    if not all(re.fullmatch(r"[1-9][0-9]?", number) for number in numbers):
+        raise CellError("not a choice of audio tracks.", "Write all, none, or their numbers: 1 3")
+    return tuple(sorted({int(number) for number in numbers}))
+
+
+def cut_list(text: str) -> tuple[Position, ...] | str:
+    """Positions with blanks between them, or else the path of a file that lists them."""
+    try:
+        return tuple(parse_position(word) for word in text.split())
+    except CellError:
+        return text
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
@@ -119,6 +143,24 @@ COLUMNS: tuple[Column, ...] = (
         _place,
         "A file, or a folder (ends with /); empty: the settings' output folder.",
         "deliverables/dog_winter.mp4",
+    ),
+    Column("scope", _text, "Deliver the range, or the full source with only the range changed.", "full"),
+    Column(
+        "handles",
+        _integer(0, MAX_HANDLES),
+        "Frames before and after the range that are edited and delivered too; empty: 0.",
+        "8",
+        0,
+    ),
+    Column("fit", _text, "How the picture becomes the working size: squeeze or pad.", "pad"),
+    Column("interlaced", _text, "What to do with interlaced frames: refuse or deinterlace.", "deinterlace"),
+    Column("alpha", _text, "What to do with an alpha channel: refuse, carry or drop.", "carry"),
+    Column("audio", audio_tracks, "Which audio tracks are carried: all, none or their numbers.", "1 2", None),
+    Column(
+        "cuts",
+        cut_list,
+        "Where shots begin: positions (f120 f300), or a CSV or CMX3600 EDL file; empty: they are found.",
+        "cuts/reel4.edl",
     ),
     Column("project", _text, "Groups jobs in reports.", "winter campaign"),
     Column("priority", _integer(-MAX_PRIORITY, MAX_PRIORITY), "Larger goes first; empty: 0.", "10", 0),

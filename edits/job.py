@@ -95,6 +95,20 @@ class EditJob:
     priority: int
     """Larger goes first."""
     notes: str
+    scope: str = "range"
+    """`range` (frames `[start, end)` are delivered) or `full` (the whole source, with only those changed)."""
+    handles: int = 0
+    """Frames at either end of `[start, end)` beyond the range that the row names."""
+    fit: str = "squeeze"
+    """`squeeze` or `pad`: how the picture becomes the working size."""
+    interlaced: str = "refuse"
+    """`refuse` or `deinterlace`."""
+    alpha: str = "refuse"
+    """`refuse`, `carry` or `drop`."""
+    audio: tuple[int, ...] | None = None
+    """Numbers of the audio tracks that are carried, from 1; None: all."""
+    cuts: tuple[int, ...] | None = None
+    """Frames at which a shot begins, as the row's cut list says; None: as found in the source."""
 
 
 @dataclass(frozen=True)

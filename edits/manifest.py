@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from edits.catalogue import Card, Catalogue
@@ -17,13 +18,14 @@ from edits.columns import BY_NAME, REQUIRED
 from edits.errors import BadRowError, ManifestError, RowError, shortened
 from edits.job import EditJob
 from edits.keys import digest, job_id
+from edits.media.asked import refusals
 from edits.media.records import FrameIndex
 from edits.output import default_name, place_output
 from edits.plan import working_size
 from edits.rows import ManifestRow, RowCheck, RowErrors
 from edits.settings import Settings
 from edits.spreadsheet import Record, read_table
-from edits.timecode import end_frame, start_frame
+from edits.timecode import Position, end_frame, start_frame
 from edits.trust import Trust
 
 __all__ = [
@@ -131,6 +133,7 @@ def _identity(row: ManifestRow) -> object:
     return (
         (row.source, row.instruction, row.editor, row.weights, row.start, row.end, row.seed, row.sampling),
         (row.deliverable, row.detail, row.target),
+        (row.scope, row.handles, row.fit, row.interlaced, row.alpha, row.audio, row.cuts),
     )
 
 
@@ -163,17 +166,22 @@ def resolve_row(
     suffixes: Sequence[str],
     trust: Trust,
     manifest_id: str,
+    cuts: Sequence[Position] | None = None,
 ) -> EditJob:
     """The job that `row` means on its source. `suffixes`: those its deliverable can be written with, the usual first.
+    `cuts` is what the row's cut list holds, if it names one.
 
     Raises:
         BadRowError: every cell that is wrong for this source.
     """
-    texts = {"start": row.start.text if row.start else "", "end": row.end.text if row.end else "", "output": row.output}
+    texts = _written(row)
     errors = RowErrors(row.line, texts)
+    for column, problem, remedy in refusals(index, row):
+        errors.add(column, problem, remedy)
     start, end = _range(row, index, errors)
+    shots = _cuts(row, cuts, index, errors)
     card = catalogue[row.editor].weights[row.weights]
-    resolved = _resolved(row, start, end, card, index)
+    resolved = _resolved(row, start, end, card, index) | _unusual(row, shots)
     name = default_name(row.source, row.editor, digest({"source": index.sha256, "row": resolved}))
     output = errors.catch("output", lambda: place_output(row.target, name, suffixes, trust)) or ""
     if output == row.source:
@@ -201,10 +209,32 @@ def resolve_row(
         project=row.project,
         priority=row.priority,
         notes=row.notes,
+        scope=row.scope,
+        handles=row.handles,
+        fit=row.fit,
+        interlaced=row.interlaced,
+        alpha=row.alpha,
+        audio=row.audio,
+        cuts=shots,
     )
 
 
+def _written(row: ManifestRow) -> dict[str, str]:
+    """The cells that a source may prove wrong, as far as they are known as written."""
+    return {
+        "start": row.start.text if row.start else "",
+        "end": row.end.text if row.end else "",
+        "output": row.output,
+        "handles": str(row.handles),
+        "interlaced": row.interlaced,
+        "alpha": row.alpha,
+        "audio": "all" if row.audio is None else " ".join(map(str, row.audio)),
+        "cuts": row.cuts if isinstance(row.cuts, str) else " ".join(cut.text for cut in row.cuts),
+    }
+
+
 def _range(row: ManifestRow, index: FrameIndex, errors: RowErrors) -> tuple[int, int]:
+    """Frames to edit: those of the row, and its handles."""
     start = errors.catch("start", lambda: start_frame(row.start, index))
     end = errors.catch("end", lambda: end_frame(row.end, index))
     if start is None or end is None:
@@ -213,7 +243,35 @@ def _range(row: ManifestRow, index: FrameIndex, errors: RowErrors) -> tuple[int,
         errors.add(
             "end", f"frame {end} is not after the start, frame {start}.", "The end is exclusive: write a later one."
         )
-    return start, end
+    room = min(start, index.frames - end)
+    if row.handles > room:
+        problem = f"the source has {start} frames before the range and {index.frames - end} after it."
+        errors.add("handles", problem, f"Write {room} or less, or a shorter range.")
+    return start - row.handles, end + row.handles
+
+
+def _cuts(
+    row: ManifestRow, cuts: Sequence[Position] | None, index: FrameIndex, errors: RowErrors
+) -> tuple[int, ...] | None:
+    """The frames of a cut list, ascending, without 0; None without a list."""
+    if cuts is None:
+        return None
+    found = [errors.catch("cuts", partial(start_frame, cut, index)) for cut in cuts]
+    return tuple(sorted({frame for frame in found if frame}))
+
+
+def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None) -> dict[str, object]:
+    """What later columns add to a row's meaning: left out where they say the usual, so that old jobs keep their ids."""
+    asked = {
+        "scope": (row.scope, "range"),
+        "handles": (row.handles, 0),
+        "fit": (row.fit, "squeeze"),
+        "interlaced": (row.interlaced, "refuse"),
+        "alpha": (row.alpha, "refuse"),
+        "audio": (row.audio, None),
+        "cuts": (cuts, None),
+    }
+    return {name: value for name, (value, usual) in asked.items() if value != usual}
 
 
 def _resolved(row: ManifestRow, start: int, end: int, card: Card, index: FrameIndex) -> dict[str, object]:

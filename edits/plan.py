@@ -14,11 +14,8 @@ from edits.catalogue import Card, Geometry
 from edits.errors import PermanentError
 from edits.job import Chunk, EditJob, VideoPlan
 from edits.keys import ChunkFields, InputFields, chunk_key, input_key
+from edits.media.asked import DEINTERLACER, as_asked
 from edits.media.records import FrameIndex
-
-FIT = "squeeze"
-"""How a picture becomes the working size: the whole of it, each side scaled on its own. Nothing is cropped away: every
-pixel of the source has its place in the edit, and the two aspects differ by a few percent."""
 
 RESAMPLER = "area/1"
 """Name and version of the resampler that makes chunk inputs."""
@@ -111,13 +108,14 @@ def plan_video(job: EditJob, index: FrameIndex, card: Card) -> VideoPlan:
         raise PermanentError(
             f"job {job.job_id}: its source or its weights are not those that it was made from; run it again"
         )
+    index = as_asked(index, job, job.cuts)
     width, height = working_size(index, card)
     shots = shots_of(index, job.start, job.end)
     return VideoPlan(
         job=job,
         width=width,
         height=height,
-        fit=FIT,
+        fit=job.fit,
         shots=shots,
         chunks=tuple(_chunks(job, index, card, shots, (width, height))),
         editor_version=card.editor_version,
@@ -131,7 +129,7 @@ def _chunks(
     number = 0
     for shot, (start, end) in enumerate(shots):
         for part in chunk_ranges(start, end, card.geometry):
-            source = _input_key(index, part, size)
+            source = _input_key(index, part, size, job.fit)
             yield Chunk(
                 index=number,
                 shot=shot,
@@ -146,7 +144,7 @@ def _chunks(
             number += 1
 
 
-def _input_key(index: FrameIndex, part: ChunkRange, size: tuple[int, int]) -> str:
+def _input_key(index: FrameIndex, part: ChunkRange, size: tuple[int, int], fit: str) -> str:
     return input_key(
         InputFields(
             source_sha256=index.sha256,
@@ -156,10 +154,10 @@ def _input_key(index: FrameIndex, part: ChunkRange, size: tuple[int, int]) -> st
             padding=part.padding,
             width=size[0],
             height=size[1],
-            fit=FIT,
+            fit=fit,
             colour=str(index.colour),
-            tone_curve="none",
-            deinterlacing="none",
+            tone_curve=index.tone_curve or "none",
+            deinterlacing=DEINTERLACER if index.deinterlace else "none",
             resampler=RESAMPLER,
         )
     )

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edits.catalogue import DETAILS, Card, Catalogue
+from edits.catalogue import ALPHAS, DETAILS, FITS, INTERLACED, SCOPES, Card, Catalogue
 from edits.columns import BY_NAME, COLUMNS, SAMPLER
 from edits.errors import CellError, InstructionError, RowError, SettingsError, TrustError, nearest, shortened
 from edits.job import Sampling
@@ -48,6 +48,15 @@ class ManifestRow:
     project: str
     priority: int
     notes: str
+    scope: str = "range"
+    handles: int = 0
+    fit: str = "squeeze"
+    interlaced: str = "refuse"
+    alpha: str = "refuse"
+    audio: tuple[int, ...] | None = None
+    """Numbers of audio tracks from 1; None: all."""
+    cuts: tuple[Position, ...] | str = ""
+    """Where shots begin, or the absolute URI of a file that lists it; empty: cuts are found."""
 
 
 class RowErrors:
@@ -136,7 +145,7 @@ class RowCheck:
         _check_order(cells["start"], cells["end"], errors)
         return ManifestRow(
             line=line,
-            source=self._source(cells["source"], errors),
+            source=self._place("source", cells["source"], errors),
             instruction=cells["instruction"],
             editor=editor,
             weights=weights,
@@ -152,6 +161,13 @@ class RowCheck:
             project=cells["project"],
             priority=cells["priority"],
             notes=cells["notes"],
+            scope=_known("scope", cells, SCOPES[0], SCOPES, errors),
+            handles=cells["handles"],
+            fit=_known("fit", cells, FITS[0], FITS, errors),
+            interlaced=_known("interlaced", cells, INTERLACED[0], INTERLACED, errors),
+            alpha=_known("alpha", cells, ALPHAS[0], ALPHAS, errors),
+            audio=cells["audio"],
+            cuts=self._cuts(cells["cuts"], errors),
         )
 
     def _card(self, editor: str, asked: str, errors: RowErrors) -> tuple[str, Card | None]:
@@ -171,8 +187,11 @@ class RowCheck:
         if (refusal := self._refusals[key]) is not None:
             raise refusal
 
-    def _source(self, text: str, errors: RowErrors) -> str:
-        return (errors.catch("source", lambda: self._trust.resolve(text, self._base)) or "") if text else ""
+    def _place(self, column: str, text: str, errors: RowErrors) -> str:
+        return (errors.catch(column, lambda: self._trust.resolve(text, self._base)) or "") if text else ""
+
+    def _cuts(self, cell: tuple[Position, ...] | str, errors: RowErrors) -> tuple[Position, ...] | str:
+        return self._place("cuts", cell, errors) if isinstance(cell, str) else cell
 
     def _target(self, text: str, errors: RowErrors) -> Target:
         if not text:

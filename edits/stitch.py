@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,22 +40,43 @@ def stitch(request: StitchRequest, progress: Progress) -> None:
     """
     if request.detail not in _DETAILS:
         raise ValueError(f"detail '{request.detail}' is not known; {', '.join(_DETAILS)} are")
-    plan = takeovers(request.chunks, request.start, request.end, request.blend)
+    core = replace(request, start=request.edited_range[0], end=request.edited_range[1])
+    plan = takeovers(core.chunks, core.start, core.end, core.blend)
     _require_files(request)
-    detail = _DETAILS[request.detail](request)
+    detail = _DETAILS[request.detail](core)
     with ExitStack() as stack:
         source = stack.enter_context(Source(Path(request.source)))
         writer = stack.enter_context(Writer(request))
         originals = stack.enter_context(Ahead(_range(source, request)))
-        changes = stack.enter_context(Ahead(_changes(request, plan, detail, originals)))
+        middle = _changes(core, plan, detail, itertools.islice(originals, core.end - core.start))
+        changes = stack.enter_context(Ahead(_with_ends(request, originals, middle)))
         frames = stack.enter_context(
-            Ahead((original, detail.compose(original, change)) for original, change in changes)
+            Ahead((original, _composed(detail, original, change)) for original, change in changes)
         )
         stills = Stills(request)
         for number, (original, edited) in enumerate(frames, request.start):
             writer.write(edited, number)
             stills.note(number, original, edited)
             progress(number + 1 - request.start, request.end - request.start)
+
+
+_UNTOUCHED = object()
+"""In the place of a change: the frame lies outside what is edited."""
+
+
+def _with_ends(
+    request: StitchRequest, originals: Iterator[av.VideoFrame], middle: Iterator[tuple[av.VideoFrame, Any]]
+) -> Iterator[tuple[av.VideoFrame, Any]]:
+    """The frames before the edited range, those of it (which `middle` takes from `originals` too), those after it."""
+    for original in itertools.islice(originals, request.edited_range[0] - request.start):
+        yield original, _UNTOUCHED
+    yield from middle
+    for original in originals:
+        yield original, _UNTOUCHED
+
+
+def _composed(detail: _Detail, original: av.VideoFrame, change: Any) -> av.VideoFrame:
+    return original if change is _UNTOUCHED else detail.compose(original, change)
 
 
 def _range(source: Source, request: StitchRequest) -> Iterator[av.VideoFrame]:
@@ -135,8 +157,9 @@ class _Restoring:
 
     def __init__(self, request: StitchRequest) -> None:
         self._restorer = Restorer(request.index)
+        window = request.chunks[0].window
         with ChunkReader(Path(request.chunks[0].input)) as reader:
-            self._squeezer = Squeezer(request.index, *reader.size)
+            self._squeezer = Squeezer(request.index, *(window[2:] if window else reader.size))
 
     def open(self, chunk: StitchChunk) -> Changes:
         return changes_of(chunk)
@@ -144,7 +167,7 @@ class _Restoring:
     def mix(self, original: av.VideoFrame, number: int, parts: list[tuple[Changes, float]]) -> Sequence[Plane] | None:
         squeezed = cache(lambda: self._squeezer.rgb(original))
         change = mixed([(part.at(number, squeezed), weight) for part, weight in parts])
-        return None if change is None else self._restorer.yuv(change)
+        return None if change is None else self._restorer.yuv(change, squeezed)
 
     def compose(self, original: av.VideoFrame, change: Sequence[Plane] | None) -> av.VideoFrame:
         return self._restorer.apply(original, change)

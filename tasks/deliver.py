@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import task
@@ -13,6 +14,8 @@ from edits.errors import StateError, VerificationError
 from edits.job import Chunk, JobState, Marker, VideoPlan
 from edits.keys import sha256_of
 from edits.media import child
+from edits.media.asked import as_asked
+from edits.media.fit import window_of
 from edits.media.records import FrameIndex, Picture, Pictures, StitchChunk, StitchRequest, Verification
 from edits.media.still import after_name, before_name
 from edits.trust import readable
@@ -71,12 +74,17 @@ def stitch_request(
 ) -> StitchRequest:
     """What the media engine is told, with every file it needs on this machine."""
     job = plan.job
+    asked = as_asked(index, job, job.cuts)
+    window = window_of(asked, plan.width, plan.height, plan.fit).bounds
+    chunks = [_stitch_chunk(run, chunk, markers[chunk.chunk_key], folder) for chunk in plan.chunks]
+    start, end = (0, asked.frames) if job.scope == "full" else (job.start, job.end)
     return StitchRequest(
         source=str(source_file(run, job.source)),
-        index=index,
-        start=job.start,
-        end=job.end,
-        chunks=tuple(_stitch_chunk(run, chunk, markers[chunk.chunk_key], folder) for chunk in plan.chunks),
+        index=asked,
+        start=start,
+        end=end,
+        edited=(job.start, job.end),
+        chunks=tuple(replace(chunk, window=window) for chunk in chunks),
         detail=job.detail,
         deliverable=job.deliverable,
         output=str(folder / f"deliverable{Path(job.output).suffix.lower()}"),

@@ -14,7 +14,7 @@ from edits.errors import ManifestError, RecordError, RowError
 from edits.manifest import ManifestRow, read_manifest, validate_rows
 from edits.media import child
 from edits.media.deliverables import DELIVERABLES
-from edits.media.records import FrameIndex, IndexRequest
+from edits.media.records import INDEX_VERSION, FrameIndex, IndexRequest
 from edits.sources import Fingerprint, copy_source, fingerprint
 from edits.trust import local_path
 from tasks.run import Run
@@ -89,7 +89,7 @@ def index_of(run: Run, uri: str, line: int, *, quick: bool = False) -> FrameInde
     if quick:
         return child.run("quick_index", IndexRequest(str(source_file(run, uri))), run.limits)
     mark = fingerprint(uri, run.settings.endpoint_url)
-    cached = run.settings.state_folder / "indexes" / f"{mark.key}.json"
+    cached = run.settings.state_folder / "indexes" / f"{mark.key}-{INDEX_VERSION}.json"
     with run.lock(f"index {uri}"):
         known = _read_index(cached)
         return known if known is not None else _make_index(run, uri, mark, cached, line)

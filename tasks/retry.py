@@ -35,14 +35,21 @@ def row_of(job: EditJob, seed: int | None = None) -> dict[str, str]:
         "instruction": job.instruction,
         "editor": job.editor,
         "weights": job.weights,
-        "start": f"f{job.start}",
-        "end": f"f{job.end}",
+        "start": f"f{job.start + job.handles}",
+        "end": f"f{job.end - job.handles}",
         "deliverable": job.deliverable,
         "detail": job.detail,
         "output": job.output,
         "project": job.project,
         "priority": str(job.priority),
         "notes": job.notes,
+        "scope": job.scope,
+        "handles": str(job.handles),
+        "fit": job.fit,
+        "interlaced": job.interlaced,
+        "alpha": job.alpha,
+        "audio": "all" if job.audio is None else " ".join(map(str, job.audio)) or "none",
+        "cuts": " ".join(f"f{cut}" for cut in job.cuts or ()),
     }
     if job.sampling is not None:
         row |= {

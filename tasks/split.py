@@ -10,13 +10,16 @@ from prefect.cache_policies import NO_CACHE
 
 import sql
 from edits import storage, wire
+from edits.cutlist import read_cuts
 from edits.errors import StateError
 from edits.job import Chunk, EditJob, InputRecord, JobState, VideoPlan
 from edits.manifest import ManifestRow, reserve_output, resolve_row
 from edits.media import child
+from edits.media.asked import as_asked
 from edits.media.deliverables import writable_suffixes
 from edits.media.records import FrameIndex, SplitChunk, SplitRequest
 from edits.plan import plan_video
+from edits.timecode import Position
 from tasks import publish, record
 from tasks.intake import index_of, source_file
 from tasks.run import Run
@@ -81,11 +84,18 @@ def resolve(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> 
         BadRowError: cells that are wrong for this source.
         RowError: another row of this run writes the same file.
     """
-    suffixes = writable_suffixes(row.deliverable, index)
-    job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id)
+    suffixes = writable_suffixes(row.deliverable, as_asked(index, row))
+    job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id, _cuts_of(run, row))
     with run.lock("outputs"):
         reserve_output(job, run.outputs)
     return job
+
+
+def _cuts_of(run: Run, row: ManifestRow) -> tuple[Position, ...] | None:
+    """Where the row says that shots begin; None where it leaves that to be found."""
+    if isinstance(row.cuts, str):
+        return read_cuts(source_file(run, row.cuts)) if row.cuts else None
+    return row.cuts
 
 
 def plan_of(run: Run, job: EditJob, index: FrameIndex) -> VideoPlan:
@@ -123,7 +133,7 @@ def _write_inputs(run: Run, plan: VideoPlan, index: FrameIndex, chunks: list[Chu
     with run.scratch(f"split-{plan.job.job_id}") as folder:
         request = SplitRequest(
             source=str(source_file(run, plan.job.source)),
-            index=index,
+            index=as_asked(index, plan.job, plan.job.cuts),
             chunks=tuple(
                 SplitChunk(chunk.start, chunk.end, chunk.padding, str(folder / f"{chunk.input_key}.mkv"))
                 for chunk in chunks

@@ -1,9 +1,9 @@
-"""Which audio packets a deliverable carries, bit for bit, and at what times. Reads packets, decodes nothing."""
+"""Which packets of sound and subtitles a deliverable carries, bit for bit, and at what times. Decodes nothing."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -38,29 +38,31 @@ def span_of(index: FrameIndex, start: int, end: int) -> Span:
     return Span(begin, last * base, Fraction(0) if keeps_offset else begin, whole)
 
 
-def carried(source: Source, span: Span) -> Iterator[av.Packet[Any]]:
-    """The audio packets of the span, shifted, in file order. `source` is read to its end and used for nothing else.
+def carried(source: Source, numbers: Collection[int], span: Span) -> Iterator[av.Packet[Any]]:
+    """The packets of the streams `numbers` in the span, shifted, in file order. `source` is read to its end for this.
 
     A whole source gives every packet as it is. Of a part, PCM is cut to the sample; of coded audio every packet that
-    touches the span is kept, and one before it, which a decoder needs to start cleanly: the container hides it.
+    touches the span is kept, and one before it, which a decoder needs to start cleanly: the container hides it. Of
+    subtitles, what is shown within the span is kept, from its start on.
 
     Raises:
         SourceError: the file cannot be read on.
     """
-    streams = source.container.streams.audio
+    tracks = {}
     for stream in source.container.streams:
-        if stream.type != "audio":
+        if stream.index in numbers:
+            tracks[stream.index] = _track(stream, span)
+        else:
             stream.discard = av.stream.Discard.all
-    tracks = {stream.index: _track(stream, span) for stream in streams}
     for packet in source.packets():
         if packet.size and packet.stream_index in tracks:
             yield from tracks[packet.stream_index].take(packet)
 
 
-def summed(source: Source, span: Span) -> tuple[StreamSum, ...]:
-    """One sum an audio stream, over the packets that `carried` gives."""
-    sums = {stream.index: StreamSum(stream) for stream in source.container.streams.audio}
-    for packet in carried(source, span):
+def summed(source: Source, numbers: Sequence[int], span: Span) -> tuple[StreamSum, ...]:
+    """One sum for each of `numbers`, over the packets that `carried` gives."""
+    sums = {number: StreamSum(source.container.streams[number]) for number in numbers}
+    for packet in carried(source, numbers, span):
         sums[packet.stream_index].add(packet)
     return tuple(sums.values())
 
@@ -69,7 +71,7 @@ class StreamSum:
     """What is compared of a stream: a digest of its payloads (without packet borders: PCM is regrouped), its start."""
 
     def __init__(self, stream: Any) -> None:
-        self._kind = stream.type
+        self.kind: str = stream.type
         self._codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
         self._sha256 = hashlib.sha256()
         self._packets = 0
@@ -84,7 +86,7 @@ class StreamSum:
             self.start = packet.pts * Fraction(packet.time_base)
 
     def digest(self) -> StreamDigest:
-        return StreamDigest(self._kind, self._codec, self._packets, self._sha256.hexdigest())
+        return StreamDigest(self.kind, self._codec, self._packets, self._sha256.hexdigest())
 
 
 # -- one stream -------------------------------------------------------------------------------------------------------
@@ -159,9 +161,29 @@ class _Pcm:
         return part
 
 
-def _track(stream: Any, span: Span) -> _Whole | _Coded | _Pcm:
+class _Shown:
+    """Subtitles that are seen within the span; those that began before it begin with it."""
+
+    def __init__(self, stream: Any, span: Span) -> None:
+        self._start, self._end = span.start / stream.time_base, span.end / stream.time_base
+        self._shift = round(span.shift / stream.time_base)
+
+    def take(self, packet: av.Packet[Any]) -> Iterator[av.Packet[Any]]:
+        if packet.pts is None:
+            return
+        end = packet.pts + (packet.duration or 0)
+        if packet.pts < self._end and end > self._start:
+            begin, end = max(packet.pts, round(self._start)), min(end, round(self._end))
+            packet.pts = packet.dts = begin
+            packet.duration = end - begin
+            yield _shifted(packet, self._shift)
+
+
+def _track(stream: Any, span: Span) -> _Whole | _Coded | _Pcm | _Shown:
     if span.whole:
         return _Whole(stream, span)
+    if stream.type == "subtitle":
+        return _Shown(stream, span)
     name = stream.codec_context.codec.canonical_name
     if name.startswith("pcm_") and any(character.isdigit() for character in name):
         return _Pcm(stream, span)

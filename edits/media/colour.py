@@ -16,7 +16,7 @@ from edits.media.records import Colour
 _UNSTATED = frozenset({-1, 0, 2, 3})
 """Code points of ITU-T H.273 that say nothing about primaries and transfer: reserved ones, and 2, 'unspecified'."""
 
-MATRICES = {"bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m": 7, "bt2020nc": 9}
+MATRICES = {"gbr": 0, "bt709": 1, "fcc": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m": 7, "bt2020nc": 9}
 _LUMA = {
     "bt709": (0.2126, 0.0722),
     "fcc": (0.30, 0.11),
@@ -54,10 +54,12 @@ TRANSFERS = {
     "iec61966-2-1": 13,
     "bt2020-10": 14,
     "bt2020-12": 15,
+    "smpte2084": 16,
     "smpte428": 17,
+    "arib-std-b67": 18,
 }
-_HDR = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
 _COMPANIONS = {
+    "gbr": ("bt709", "iec61966-2-1"),
     "bt709": ("bt709", "bt709"),
     "fcc": ("bt470m", "smpte170m"),
     "bt470bg": ("bt470bg", "smpte170m"),
@@ -82,16 +84,11 @@ class Tags:
 
 
 def interpretation(tags: Tags, height: int, source: str) -> Colour:
-    """What the tags say, completed by the stated assumptions; `source` goes into errors.
+    """What the tags say, completed by the stated assumptions; `source` goes into errors. RGB has the matrix 0.
 
     Raises:
-        SourceError: HDR transfer, or a matrix that is not Y'CbCr with constant coefficients.
+        SourceError: a matrix that is not Y'CbCr with constant coefficients.
     """
-    if tags.transfer in _HDR:
-        raise SourceError(
-            f"{source}: HDR video with the {_HDR[tags.transfer]} transfer is refused for now; "
-            "deliver an SDR (BT.709) version of it"
-        )
     matrix = _matrix(tags.matrix, height, source)
     primaries, transfer = _COMPANIONS[matrix]
     assumed = {
@@ -138,7 +135,12 @@ def tags_of(colour: Colour) -> Tags:
 
 
 def _analysis(matrix: str) -> npt.NDArray[np.float64]:
-    """(3, 3) from R'G'B' in [0, 1] to Y' in [0, 1] and Cb, Cr in [-0.5, 0.5] (ITU-T H.273, equations 38 to 43)."""
+    """(3, 3) from R'G'B' in [0, 1] to Y' in [0, 1] and Cb, Cr in [-0.5, 0.5] (ITU-T H.273, equations 38 to 43).
+
+    `gbr` only puts G, B and R into the order of the planes (equations 47 to 49).
+    """
+    if matrix == "gbr":
+        return np.eye(3)[[1, 2, 0]]
     kr, kb = _LUMA[matrix]
     luma = np.array([kr, 1 - kr - kb, kb])
     cb = (np.array([0, 0, 1]) - luma) / (2 * (1 - kb))
@@ -149,6 +151,8 @@ def _analysis(matrix: str) -> npt.NDArray[np.float64]:
 def _swing(colour: Colour, depth: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """(scale, offset) of Y', Cb, Cr code values of `depth` bits (ITU-T H.273, equations 29 to 34)."""
     middle = 1 << (depth - 1)
+    if colour.matrix == "gbr":
+        return _swing_of_rgb(colour, depth)
     if colour.range == "pc":
         peak = (1 << depth) - 1
         return np.array([peak, peak, peak], float), np.array([0, middle, middle], float)
@@ -156,8 +160,19 @@ def _swing(colour: Colour, depth: int) -> tuple[npt.NDArray[np.float64], npt.NDA
     return np.array([219, 224, 224], float) * step, np.array([16 * step, middle, middle], float)
 
 
+def _swing_of_rgb(colour: Colour, depth: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """All three planes as luma (ITU-T H.273, equations 20 to 25)."""
+    if colour.range == "pc":
+        return np.full(3, (1 << depth) - 1, float), np.zeros(3)
+    step = 1 << (depth - 8)
+    return np.full(3, 219 * step, float), np.full(3, 16 * step, float)
+
+
 def yuv_to_rgb(colour: Colour, depth: int) -> npt.NDArray[np.float32]:
-    """(3, 4) affine map from code values of `depth` bits to R, G, B in [0, 255]; the last column is the offset."""
+    """(3, 4) affine map from code values of `depth` bits to R, G, B in [0, 255]; the last column is the offset.
+
+    Of an RGB picture (`gbr`) the code values are those of its planes G, B, R.
+    """
     scale, offset = _swing(colour, depth)
     linear = 255 * np.linalg.inv(_analysis(colour.matrix)) / scale
     return np.column_stack([linear, -linear @ offset]).astype(np.float32)

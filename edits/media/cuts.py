@@ -11,7 +11,7 @@ from scenedetect import FrameTimecode
 from scenedetect.detectors import ContentDetector
 
 from edits.media.colour import yuv_to_rgb
-from edits.media.formats import PixelFormat, Plane, planes
+from edits.media.formats import PixelFormat, Plane, planar, planes
 from edits.media.records import Colour
 
 _SIDE = 256
@@ -35,7 +35,7 @@ class CutFinder:
 
     def add(self, number: int, frame: av.VideoFrame) -> None:
         """Look at frame `number`; frames come in order."""
-        small = cv2.merge([self._small(plane) for plane in planes(frame)])
+        small = cv2.merge([self._small(plane) for plane in planes(planar(frame))[:3]])
         self._last = FrameTimecode(number, fps=_CLOCK)
         self._note(self._detector.process_frame(self._last, cv2.transform(small, self._to_bgr)))
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+
+import av
 
 from edits.errors import OutputError
 from edits.media.formats import base_name
@@ -21,47 +25,104 @@ class Deliverable:
     suffixes: tuple[str, ...]
     """Containers in order of preference."""
     options: tuple[tuple[str, str], ...]
-    pixel_formats: tuple[str, ...]
+    pixel_formats: tuple[str, ...] = ()
     """Format for even sizes, then for odd ones; empty: the source's own."""
-    limited_range: bool
+    limited_range: bool = False
     """Always written in tv range, whatever the source has."""
+    alpha_format: str = ""
+    """Format with alpha; `own`: the source's with alpha; empty: it holds none."""
+    deeper: int = 0
+    """Bits that its decoder adds to each sample: ProRes 4444 is written with 10 and read as 12."""
+    lossless: bool = False
 
     def pixel_format(self, index: FrameIndex) -> str:
         """ffmpeg's name of the format that is written. 4:2:0 has no odd sizes: those become 4:4:4, uncut."""
+        own = _own_format(index, alpha=index.carries_alpha and self.alpha_format == "own")
+        if index.carries_alpha and self.alpha_format:
+            return own if self.alpha_format == "own" else self.alpha_format
         if not self.pixel_formats:
-            return base_name(index.pixel_format)
+            return own
         odd = index.width % 2 or index.height % 2
         return self.pixel_formats[-1 if odd else 0]
 
-    def colour(self, index: FrameIndex) -> Colour:
-        """What the deliverable is tagged with: the source's interpretation, assumptions included."""
-        written = "tv" if self.limited_range else index.colour.range
-        return replace(index.colour, range=written, assumed=())
+    def read_format(self, index: FrameIndex) -> str:
+        """ffmpeg's name of the format that decoding gives."""
+        name = self.pixel_format(index)
+        return name.replace("10le", f"{10 + self.deeper}le") if self.deeper else name
 
-    def options_for(self, index: FrameIndex) -> dict[str, str]:
+    def colour(self, index: FrameIndex) -> Colour:
+        """What the deliverable is tagged with: the source's interpretation, assumptions included. RGB that becomes YUV
+        gets the matrix that goes with its primaries."""
+        rgb = self.pixel_format(index).startswith(_RGB_FORMATS)
+        written = "tv" if self.limited_range else index.colour.range
+        matrix = index.colour.matrix
+        if matrix == "gbr" and not rgb:
+            matrix, written = _MATRIX_OF.get(index.colour.primaries, "bt709"), "tv"
+        elif rgb:
+            matrix, written = "gbr", "pc"
+        return replace(index.colour, matrix=matrix, range=written, assumed=())
+
+    def options_for(self, index: FrameIndex, threads: int = 0) -> dict[str, str]:
         """The encoder's options. Variable rate goes without B-frames: MP4 and MOV keep durations in decode order, so
         that reordered frames of unequal length would leave the last one's duration unsaid."""
         variable = {"bf": "0"} if index.rate is None and self.codec == "libx264" else {}
-        return {**dict(self.options), **variable}
+        alpha = {"alpha_bits": "16"} if index.carries_alpha and self.codec == "prores_ks" else {}
+        params = {"x265-params": _x265(index, threads)} if self.codec == "libx265" else {}
+        return {**dict(self.options), **variable, **alpha, **params}
 
     def recipe(self, index: FrameIndex, threads: int) -> str:
         """What decides the packets, in one line."""
-        options = " ".join(f"{key}={value}" for key, value in self.options_for(index).items())
+        options = " ".join(f"{key}={value}" for key, value in self.options_for(index, threads).items())
         return f"{self.codec} {self.pixel_format(index)} {options} threads={threads}".replace("  ", " ")
 
+
+_RGB_FORMATS = ("gbr", "bgr", "rgb")
+_MATRIX_OF = {"bt709": "bt709", "bt2020": "bt2020nc", "smpte170m": "smpte170m", "bt470bg": "bt470bg"}
+"""The matrix that RGB with these primaries is written with."""
+
+
+def _own_format(index: FrameIndex, *, alpha: bool) -> str:
+    """The source's own format, as encoders take it: RGB of 8 bits is packed for FFV1."""
+    if index.colour.matrix != "gbr":
+        own = base_name(index.pixel_format)
+        return own.replace("yuv", "yuva") if alpha else own
+    if index.bit_depth == 8:
+        return "bgra" if alpha else "bgr0"
+    return f"{'gbrap' if alpha else 'gbrp'}{index.bit_depth}le"
+
+
+def _x265(index: FrameIndex, threads: int) -> str:
+    """x265's own options: a fixed number of threads, quiet, and what ST 2086 and CTA-861.3 say of HDR."""
+    words = ["log-level=error", f"pools={max(1, threads)}", "frame-threads=2"]
+    if index.tone_curve:
+        words += ["repeat-headers=1", "hdr10-opt=1"] if index.colour.transfer == "smpte2084" else ["repeat-headers=1"]
+    grading = index.mastering
+    if grading and grading.primaries and grading.luminance:
+        red, green, blue, white = (_point(grading.primaries[at : at + 2]) for at in (0, 2, 4, 6))
+        darkest, brightest = (round(light * 10_000) for light in grading.luminance)
+        words.append(f"master-display=G{green}B{blue}R{red}WP{white}L({brightest},{darkest})")
+    if grading and grading.light_level:
+        words.append(f"max-cll={grading.light_level[0]},{grading.light_level[1]}")
+    return ":".join(words)
+
+
+def _point(chromaticity: tuple[Fraction, ...]) -> str:
+    """In the steps of 0.00002 that ST 2086 counts in."""
+    x, y = (round(value * 50_000) for value in chromaticity)
+    return f"({x},{y})"
+
+
+_H264 = (("crf", "18"), ("preset", "veryfast"), ("a53cc", "0"))
+"""Closed captions ride on decoded frames only where nothing was edited: none at all is the same everywhere."""
+_H265 = (("crf", "18"), ("preset", "fast"), ("a53cc", "0"))
+_PLAYED = (".mp4", ".mov", ".mkv")
 
 DELIVERABLES: dict[str, Deliverable] = {
     entry.name: entry
     for entry in (
-        Deliverable(
-            name="h264",
-            codec="libx264",
-            suffixes=(".mp4", ".mov", ".mkv"),
-            # Closed captions ride on decoded frames only where nothing was edited: none at all is the same everywhere.
-            options=(("crf", "18"), ("preset", "veryfast"), ("a53cc", "0")),
-            pixel_formats=("yuv420p", "yuv444p"),
-            limited_range=False,
-        ),
+        Deliverable("match", "", _PLAYED, ()),
+        Deliverable("h264", "libx264", _PLAYED, _H264, ("yuv420p", "yuv444p")),
+        Deliverable("h265_10bit", "libx265", _PLAYED, _H265, ("yuv420p10le", "yuv444p10le")),
         Deliverable(
             name="prores_422_hq",
             codec="prores_ks",
@@ -71,23 +132,70 @@ DELIVERABLES: dict[str, Deliverable] = {
             limited_range=True,
         ),
         Deliverable(
+            name="prores_4444",
+            codec="prores_ks",
+            suffixes=(".mov",),
+            options=(("profile", "4"), ("vendor", "apl0")),
+            pixel_formats=("yuv444p10le",),
+            limited_range=True,
+            alpha_format="yuva444p10le",
+            deeper=2,
+        ),
+        Deliverable(
+            name="dnxhr_hqx",
+            codec="dnxhd",
+            suffixes=(".mov",),
+            options=(("profile", "dnxhr_hqx"),),
+            pixel_formats=("yuv422p10le",),
+            limited_range=True,
+        ),
+        Deliverable(
             name="ffv1",
             codec="ffv1",
             suffixes=(".mkv", ".mov"),
             options=(("level", "3"), ("slices", "12"), ("slicecrc", "1"), ("g", "1")),
-            pixel_formats=(),
-            limited_range=False,
+            alpha_format="own",
+            lossless=True,
         ),
     )
 }
+"""By name, as rows ask for them. `match` becomes another one for each source: see `deliverable_for`."""
+
+
+def deliverable_for(name: str, index: FrameIndex) -> Deliverable:
+    """The entry called `name`; of `match`, the one that is most like the source."""
+    return _matching(index) if name == "match" else DELIVERABLES[name]
+
+
+def _matching(index: FrameIndex) -> Deliverable:
+    """The source's codec, container, format and range where an encoder for them is at hand, else the nearest."""
+    if index.carries_alpha or index.codec == "prores":
+        wide = index.carries_alpha or index.pixel_format.startswith("yuv444p")
+        found = DELIVERABLES["ffv1" if index.codec == "ffv1" else "prores_4444" if wide else "prores_422_hq"]
+    elif index.codec in ("ffv1", "dnxhd"):
+        found = DELIVERABLES["ffv1" if index.codec == "ffv1" else "dnxhr_hqx"]
+    else:
+        old = index.bit_depth == 8 and index.codec != "hevc"
+        codec = "libx264" if old or index.codec == "h264" else "libx265"
+        found = Deliverable("match", codec, _PLAYED, _H264 if codec == "libx264" else _H265)
+    own = {"mov": ".mov" if index.codec in ("prores", "dnxhd") else ".mp4", "matroska": ".mkv"}.get(index.container, "")
+    first = tuple(suffix for suffix in found.suffixes if suffix == own)
+    return replace(found, name="match", suffixes=tuple(dict.fromkeys((*first, *found.suffixes))))
+
+
+@cache
+def encodable(codec: str) -> frozenset[str]:
+    """Pixel formats that the encoder takes."""
+    return frozenset(form.name for form in av.codec.Codec(codec, "w").video_formats or ())
+
 
 MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """Suffix to ffmpeg's muxer."""
 
 
-def muxer(deliverable: str, suffix: str) -> tuple[str, dict[str, str]]:
+def muxer(codec: str, suffix: str) -> tuple[str, dict[str, str]]:
     """ffmpeg's muxer and its options. Its QuickTime muxer does not list FFV1, its MP4 muxer does: the same boxes."""
-    if suffix == ".mov" and DELIVERABLES[deliverable].codec == "ffv1":
+    if suffix == ".mov" and codec == "ffv1":
         return "mp4", {"brand": "qt  "}
     return MUXERS[suffix], {}
 
@@ -103,10 +211,36 @@ AUDIO = {
 """Audio codecs that each container takes packet for packet and that players expect in it."""
 
 
+SUBTITLES = {
+    ".mp4": frozenset({"mov_text"}),
+    ".mov": frozenset({"mov_text"}),
+    ".mkv": frozenset({"subrip", "ass", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle"}),
+}
+"""Subtitle codecs that each container takes packet for packet; others are named in the report as not carried."""
+
+
+def subtitles_for(index: FrameIndex, suffix: str) -> tuple[int, ...]:
+    """Stream numbers of the subtitles that a container of this kind takes over."""
+    return tuple(stream.index for stream in index.subtitles if stream.codec in SUBTITLES.get(suffix, ()))
+
+
+def left_out(index: FrameIndex, suffix: str) -> tuple[str, ...]:
+    """What the source holds and the deliverable does not, in words."""
+    kept = subtitles_for(index, suffix)
+    subtitles = (
+        f"subtitles in stream {stream.index} ({stream.codec} is not for {suffix} files)"
+        for stream in index.subtitles
+        if stream.index not in kept
+    )
+    return (*index.not_carried, *subtitles)
+
+
 def writable_suffixes(deliverable: str, index: FrameIndex) -> tuple[str, ...]:
-    """Containers of `deliverable` that hold this source's timestamps, pixel shape and audio exactly; best first."""
-    entry = DELIVERABLES[deliverable]
-    return tuple(suffix for suffix in entry.suffixes if not _obstacle(entry, suffix, index))
+    """Containers of `deliverable` that hold this source's timestamps, pixel shape and audio exactly; best first: those
+    that leave out fewest subtitles, then the usual ones."""
+    entry = deliverable_for(deliverable, index)
+    possible = [suffix for suffix in entry.suffixes if not _obstacle(entry, suffix, index)]
+    return tuple(sorted(possible, key=lambda suffix: len(left_out(index, suffix))))
 
 
 def suffix_for(deliverable: str, index: FrameIndex) -> str:
@@ -115,7 +249,7 @@ def suffix_for(deliverable: str, index: FrameIndex) -> str:
     Raises:
         OutputError: no container of this deliverable can hold the source; the message says why of each.
     """
-    entry = DELIVERABLES[deliverable]
+    entry = deliverable_for(deliverable, index)
     found = writable_suffixes(deliverable, index)
     if found:
         return found[0]
@@ -123,8 +257,17 @@ def suffix_for(deliverable: str, index: FrameIndex) -> str:
     raise OutputError(f"deliverable {deliverable} cannot hold this source: {reasons}. Choose another deliverable")
 
 
+_DNXHR_SMALLEST = (256, 120)
+
+
 def _obstacle(entry: Deliverable, suffix: str, index: FrameIndex) -> str:
     """Why this container does not do, or nothing."""
+    if index.carries_alpha and not entry.alpha_format:
+        return "holds no alpha channel with this codec"
+    if entry.pixel_format(index) not in encodable(entry.codec):
+        return f"cannot be written: {entry.codec} takes no {entry.pixel_format(index)}"
+    if entry.codec == "dnxhd" and (index.width < _DNXHR_SMALLEST[0] or index.height < _DNXHR_SMALLEST[1]):
+        return f"cannot be written: DNxHR begins at {_DNXHR_SMALLEST[0]} x {_DNXHR_SMALLEST[1]}"
     strange = sorted({stream.codec for stream in index.audio} - AUDIO[suffix])
     if strange:
         return f"does not take {', '.join(strange)} audio"

@@ -5,7 +5,7 @@ All arrays. A difference is float32 at working size; planes keep the source's de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import av
@@ -18,6 +18,7 @@ from edits.media.chunkfile import Rgb
 from edits.media.colour import rgb_to_yuv
 from edits.media.formats import PixelFormat, Plane, copied, new_frame, pixel_format, planes
 from edits.media.records import FrameIndex
+from edits.media.tone import curve_of
 
 Difference = npt.NDArray[Any]
 """(H, W, 3) RGB difference: int16 for one chunk, float32 for a mixture; in levels of 8 bits."""
@@ -57,10 +58,15 @@ class Restorer:
         self._size = (index.width, index.height)
         matrix = rgb_to_yuv(index.colour, self._form.depth)[:, :3]
         self._rows = [np.ascontiguousarray(row[None]) for row in matrix]
+        self._curve = curve_of(index)
 
-    def yuv(self, change: Difference) -> tuple[Plane, ...]:
-        """The difference as Y, U and V code values at working size."""
+    def yuv(self, change: Difference, given: Callable[[], Rgb] | None = None) -> tuple[Plane, ...]:
+        """The difference as Y, U and V code values at working size. `given` is what was edited: of HDR, the difference
+        is that of what its tone curve makes of both."""
         levels = change.astype(np.float32)
+        if self._curve is not None and given is not None:
+            before = given().astype(np.float32)
+            levels = self._curve.to_hdr(before + levels) - self._curve.to_hdr(before)
         return tuple(np.asarray(cv2.transform(levels, row)) for row in self._rows)
 
     def apply(self, frame: av.VideoFrame, change: Sequence[Plane] | None) -> av.VideoFrame:
@@ -89,11 +95,14 @@ class Enlarger:
         self._form = pixel_format(index.pixel_format, "source")
         self._size = {"width": index.width, "height": index.height}
         self._matrix = rgb_to_yuv(index.colour, self._form.depth)
+        self._curve = curve_of(index)
         self._reformatter = VideoReformatter()
 
     def frame(self, picture: npt.NDArray[np.float32]) -> av.VideoFrame:
         """`picture` is (H, W, 3) RGB in 8-bit levels."""
         height, width = picture.shape[:2]
+        if self._curve is not None:
+            picture = self._curve.to_hdr(picture)
         mixture = np.asarray(cv2.transform(picture, self._matrix))
         codes: Plane = np.clip(np.rint(mixture), 0, self._form.peak).astype(self._form.dtype)
         whole = PixelFormat(self._form.full_chroma, self._form.depth, 0, 0)

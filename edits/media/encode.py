@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections.abc import Iterator
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -10,22 +12,24 @@ from typing import Any
 
 import av
 from av.error import FFmpegError
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from edits.errors import CellError, OutputError
+from edits.media.ahead import Ahead
 from edits.media.audio import carried, span_of
+from edits.media.beside import carried_streams, kept_chapters, kept_metadata
 from edits.media.colour import tags_of
-from edits.media.deliverables import DELIVERABLES, muxer, writable_suffixes
+from edits.media.convert import Converter
+from edits.media.deliverables import deliverable_for, muxer, writable_suffixes
 from edits.media.files import aside, writing
-from edits.media.reader import Source
+from edits.media.formats import Plane
+from edits.media.reader import Source, indexed_alpha
 from edits.media.records import FrameIndex, StitchRequest
 from edits.timecode import DROP_FRAME_RATES, Timecode, count, nominal_rate, parse_position, timecode_at, written
 
 _LARGEST_TIMESCALE = 2**31 - 1
-_KEPT_TAGS = ("language", "title", "handler_name")
-"""Tags of an audio stream that belong to its content; others describe the old file."""
+_KEPT_TAGS = ("language", "title", "handler_name", "comment")
+"""Tags of a stream that belong to its content; others describe the old file."""
 
-_RESAMPLER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _FRAME_DURATION = 1 << 8
 """AV_CODEC_FLAG_FRAME_DURATION (libavcodec/avcodec.h): packets get the duration of their frame, not the mean one."""
 
@@ -34,7 +38,7 @@ class Writer:
     """Frames in, a finished file out. Written aside; `close` gives it its name. Use as a context manager."""
 
     def __init__(self, request: StitchRequest) -> None:
-        """Open the file and the source's audio.
+        """Open the file and what is carried from the source.
 
         Raises:
             OutputError: a container that cannot hold this source's times or audio, or a folder that cannot be written.
@@ -46,7 +50,9 @@ class Writer:
         self._span = span_of(request.index, request.start, request.end)
         self._shift = int(self._span.shift / request.index.time_base)
         self._aside = aside(self.path)
-        self._audio_source = Source(Path(request.source))
+        self._carried_source = Source(Path(request.source))
+        self._stack = contextlib.ExitStack()
+        self._alpha = self._stack.enter_context(_alpha_of(request)) if request.index.carries_alpha else None
         try:
             with writing(self.path):
                 self._open(request)
@@ -67,21 +73,24 @@ class Writer:
 
     def _open(self, request: StitchRequest) -> None:
         suffix = self.path.suffix
-        kind, options = muxer(request.deliverable, suffix)
+        kind, options = muxer(deliverable_for(request.deliverable, request.index).codec, suffix)
         options |= _muxer_options(request.index, suffix)
         self._container = av.open(str(self._aside), "w", format=kind, options=options)
         self._video = self._video_stream(request)
-        self._formatter = _Formatter(request)
-        inputs = self._audio_source.container.streams.audio
-        self._audio = {stream.index: self._audio_stream(stream) for stream in inputs}
-        self._packets = carried(self._audio_source, self._span)
+        self._converter = Converter(request)
+        streams = self._carried_source.container.streams
+        numbers = carried_streams(request)
+        self._carried = {number: self._copy_of(streams[number]) for number in numbers}
+        self._container.metadata.update(kept_metadata(self._carried_source))
+        if chapters := kept_chapters(self._carried_source, self._span):
+            self._container.set_chapters(chapters)
+        self._packets = carried(self._carried_source, numbers, self._span)
         self._held = next(self._packets, None)
 
     def _video_stream(self, request: StitchRequest) -> Any:
-        index, entry = request.index, DELIVERABLES[request.deliverable]
-        stream: Any = self._container.add_stream(
-            entry.codec, rate=average_rate(index), options=entry.options_for(index)
-        )
+        index, entry = request.index, deliverable_for(request.deliverable, request.index)
+        options = entry.options_for(index, request.encoder_threads)
+        stream: Any = self._container.add_stream(entry.codec, rate=average_rate(index), options=options)
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = index.width, index.height, entry.pixel_format(index)
         stream.time_base = context.time_base = index.time_base
@@ -91,10 +100,12 @@ class Writer:
         tags = self._tags = tags_of(entry.colour(index))
         context.colorspace, context.color_range = tags.matrix, tags.range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
+        if entry.codec == "libx265" and self.path.suffix != ".mkv":
+            context.codec_tag = "hvc1"
         stream.metadata.update(start_tags(index, request.start))
         return stream
 
-    def _audio_stream(self, stream: Any) -> Any:
+    def _copy_of(self, stream: Any) -> Any:
         copy = self._container.add_stream_from_template(stream)
         copy.metadata.update({key: stream.metadata[key] for key in _KEPT_TAGS if key in stream.metadata})
         copy.disposition = stream.disposition
@@ -105,7 +116,7 @@ class Writer:
     def write(self, frame: av.VideoFrame, number: int) -> None:
         """Encode `frame` as the source's frame `number`, at its time."""
         pts, following = self._index.pts, number + 1
-        picture = self._formatter.convert(frame)
+        picture = self._converter.convert(frame, next(self._alpha) if self._alpha is not None else None)
         picture.pict_type = 0
         self._tag(picture)
         picture.pts, picture.time_base = pts[number] - self._shift, self._index.time_base
@@ -120,24 +131,24 @@ class Writer:
         picture.color_primaries, picture.color_trc = self._tags.primaries, self._tags.transfer
 
     def _mux(self, packets: list[av.Packet[Any]]) -> None:
-        """Write video packets, and before each the audio that belongs before it: muxers then hold little back."""
+        """Write video packets, and before each what is carried and belongs before it: muxers then hold little back."""
         for packet in packets:
             if packet.dts is not None:
-                self._mux_audio(packet.dts * packet.time_base)
+                self._mux_carried(packet.dts * packet.time_base)
             self._container.mux(packet)
 
-    def _mux_audio(self, until: Fraction | None) -> None:
+    def _mux_carried(self, until: Fraction | None) -> None:
         while self._held is not None and (until is None or _time(self._held) <= until):
-            self._held.stream = self._audio[self._held.stream_index]
+            self._held.stream = self._carried[self._held.stream_index]
             self._container.mux(self._held)
             self._held = next(self._packets, None)
 
     def close(self) -> None:
-        """Write what the encoder holds and the rest of the audio, finish the file and give it its name."""
+        """Write what the encoder holds and the rest of what is carried, finish the file and give it its name."""
         try:
             with writing(self.path):
                 self._mux(self._video.encode())
-                self._mux_audio(None)
+                self._mux_carried(None)
                 self._container.close()
                 self._aside.replace(self.path)
         finally:
@@ -145,34 +156,21 @@ class Writer:
 
     def abandon(self) -> None:
         """Let go of everything and delete what is not finished."""
-        self._audio_source.container.close()
+        self._stack.close()
+        self._carried_source.container.close()
         if hasattr(self, "_container"):
             with contextlib.suppress(FFmpegError, OSError):
                 self._container.close()
         self._aside.unlink(missing_ok=True)
 
 
-class _Formatter:
-    """From the source's pixel format and range to the deliverable's; most deliverables need nothing."""
-
-    def __init__(self, request: StitchRequest) -> None:
-        entry, index = DELIVERABLES[request.deliverable], request.index
-        before, after = tags_of(index.colour), tags_of(entry.colour(index))
-        self._format = entry.pixel_format(index)
-        self._target: dict[str, Any] = {
-            "format": self._format,
-            "interpolation": _RESAMPLER,
-            "src_color_range": before.range,
-            "dst_color_range": after.range,
-            "threads": 1,
-        }
-        self._same_range = before.range == after.range
-        self._reformatter = VideoReformatter()
-
-    def convert(self, frame: av.VideoFrame) -> av.VideoFrame:
-        if frame.format.name == self._format and self._same_range:
-            return frame
-        return self._reformatter.reformat(frame, **self._target)
+@contextlib.contextmanager
+def _alpha_of(request: StitchRequest) -> Iterator[Iterator[Plane]]:
+    """The alpha channel of each frame of the range, by a decode of its own: few sources have one."""
+    with Source(Path(request.source), alpha=True) as source:
+        frames = itertools.islice(indexed_alpha(source, request.index), request.start, request.end)
+        with Ahead(frames) as ahead:
+            yield ahead
 
 
 def _check_container(request: StitchRequest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import av
 
 from edits.errors import SourceError
 from edits.keys import sha256_of
-from edits.media.picture import Picture, alpha_refused, picture_of
+from edits.media.picture import Picture, picture_of
 from edits.media.rate import constant_rate, last_duration
 from edits.media.reader import Source
-from edits.media.records import AudioStream, FrameIndex, Limits, Progress
+from edits.media.records import AudioStream, FrameIndex, Limits, Progress, SubtitleStream
 from edits.media.structure import require_whole
 
 _SLACK = Fraction(1, 2)
@@ -59,6 +60,7 @@ def quick_index(path: Path, limits: Limits | None = None) -> FrameIndex:
             )
         return FrameIndex(
             **_description(source, picture),
+            interlaced=frames if frame.interlaced_frame else 0,
             sha256="",
             time_base=1 / rate,
             pts=tuple(range(frames)),
@@ -84,21 +86,23 @@ class _Survey:
         self._duration = 0
         self._end = Fraction(0)
         self._ends: dict[int, int] = {}
-        self._alpha = source.stream.metadata.get("alpha_mode") == "1"
+        self._interlaced = 0
+        self._alpha = False
 
     def note(self, packet: av.Packet[Any]) -> None:
         """Keep the end of each stream; alpha in VP8 and VP9 hides beside the packets, and decoders drop it."""
         if packet.pts is not None:
             end = packet.pts + (packet.duration or 0)
             self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
-        if self._alpha and packet.stream is self._source.stream and packet.has_sidedata("matroska_block_additional"):
-            raise SourceError(alpha_refused(self._name))
+        if packet.stream is self._source.stream and not self._alpha:
+            self._alpha = packet.has_sidedata("matroska_block_additional")
 
     def add(self, frame: av.VideoFrame) -> None:
         if self._picture is None:
             self._picture = picture_of(self._source, frame)
             self._cuts = self._cut_finder(self._picture)
         self._picture.require(frame, len(self.pts), self._name)
+        self._interlaced += frame.interlaced_frame
         self._cuts.add(len(self.pts), frame)
         self.pts.append(self._time(frame))
         self._duration = frame.duration or 0
@@ -130,7 +134,8 @@ class _Survey:
         if duration is None:
             raise SourceError(f"{self._name}: has one frame and does not say how long it is shown")
         return FrameIndex(
-            **_description(self._source, self._picture),
+            **_description(self._source, self._picture, beside=self._alpha),
+            interlaced=self._interlaced,
             sha256=sha256,
             time_base=time_base,
             pts=tuple(self.pts),
@@ -140,9 +145,9 @@ class _Survey:
         )
 
     def _check_end(self) -> None:
-        """A Matroska file that was cut short decodes without a word: hold its end against its stated duration."""
+        """Matroska and MXF that were cut short decode without a word: hold the end against the stated duration."""
         stated = _stated_duration(self._source)
-        if stated is None or not self._source.container.format.name.startswith("matroska"):
+        if stated is None or not self._source.container.format.name.startswith(("matroska", "mxf")):
             return
         streams = self._source.container.streams
         found = max(end * (streams[number].time_base or 0) for number, end in self._ends.items())
@@ -156,28 +161,34 @@ class _Survey:
 # -- headers ----------------------------------------------------------------------------------------------------------
 
 
-def _description(source: Source, picture: Picture) -> dict[str, Any]:
-    """The fields of a `FrameIndex` that headers and the first frame decide."""
+def _description(source: Source, picture: Picture, *, beside: bool = False) -> dict[str, Any]:
+    """The fields of a `FrameIndex` that headers and the first frame decide; `beside`: alpha lies beside the packets."""
     container = source.container
+    width, height, ratio = picture.upright
     return {
         "size": source.path.stat().st_size,
         "container": container.format.name.partition(",")[0],
         "stream": source.stream.index,
         "codec": source.stream.codec_context.codec.canonical_name,
-        "width": picture.width,
-        "height": picture.height,
-        "sample_aspect_ratio": picture.sample_aspect_ratio,
-        "pixel_format": picture.stored_format,
+        "width": width,
+        "height": height,
+        "sample_aspect_ratio": ratio,
+        "pixel_format": picture.computed_format,
         "bit_depth": picture.form.depth,
         "colour": picture.colour,
-        "audio": tuple(_audio(stream) for stream in container.streams.audio),
+        "audio": tuple(map(_audio, container.streams.audio, count(1))),
         "timecode": tag_of(container, "timecode"),
         "reel": tag_of(container, "reel_name"),
         "not_carried": _not_carried(source),
+        "rotation": picture.rotation,
+        "alpha": picture.alpha or beside,
+        "subtitles": tuple(_subtitles(stream) for stream in container.streams.subtitles),
+        "chapters": len(container.chapters()),
+        "mastering": picture.mastering,
     }
 
 
-def _audio(stream: av.AudioStream) -> AudioStream:
+def _audio(stream: av.AudioStream, track: int) -> AudioStream:
     context: Any = stream.codec_context
     return AudioStream(
         index=stream.index,
@@ -185,7 +196,14 @@ def _audio(stream: av.AudioStream) -> AudioStream:
         rate=context.sample_rate if context else 0,
         channels=context.channels if context else 0,
         language=stream.metadata.get("language", ""),
+        track=track,
     )
+
+
+def _subtitles(stream: Any) -> SubtitleStream:
+    context: Any = stream.codec_context
+    codec = context.codec.canonical_name if context else "unknown"
+    return SubtitleStream(stream.index, codec, stream.metadata.get("language", ""))
 
 
 def tag_of(container: Any, name: str) -> str | None:
@@ -198,14 +216,13 @@ def tag_of(container: Any, name: str) -> str | None:
 
 
 def _not_carried(source: Source) -> tuple[str, ...]:
-    kept = {source.stream.index, *(stream.index for stream in source.container.streams.audio)}
-    others = [
+    streams = source.container.streams
+    kept = {source.stream.index, *(stream.index for stream in (*streams.audio, *streams.subtitles))}
+    return tuple(
         f"{stream.type} stream {stream.index}"
-        for stream in source.container.streams
+        for stream in streams
         if stream.index not in kept and "timecode" not in stream.metadata
-    ]
-    chapters = len(source.container.chapters())
-    return (*others, *([f"{chapters} chapters"] if chapters else []))
+    )
 
 
 def _time_base(source: Source) -> Fraction:

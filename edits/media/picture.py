@@ -1,8 +1,9 @@
-"""What a stream's pictures are, read from one frame, and the refusal of kinds that are not handled yet."""
+"""What a stream's pictures are, read from one frame, and the refusal of kinds that cannot be handled."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -10,11 +11,12 @@ import av
 
 from edits.errors import SourceError
 from edits.media.colour import Tags, interpretation
-from edits.media.formats import PixelFormat, pixel_format
+from edits.media.formats import PixelFormat, pixel_format, stored_format
 from edits.media.reader import Source
-from edits.media.records import Colour
+from edits.media.records import Colour, Mastering
 
 _UNSPECIFIED = 2
+_RGB = 0
 
 
 @dataclass(frozen=True)
@@ -23,57 +25,127 @@ class Picture:
 
     width: int
     height: int
+    """As stored."""
     stored_format: str
     """ffmpeg's name as decoded, `yuvj420p` included."""
     form: PixelFormat
+    """What its frames are computed in: planar, upright."""
     colour: Colour
     sample_aspect_ratio: Fraction
+    """As stored."""
+    rotation: int
+    """Degrees counterclockwise to the upright picture: 0, 90, 180 or 270."""
+    alpha: bool
+    mastering: Mastering | None
+
+    @property
+    def upright(self) -> tuple[int, int, Fraction]:
+        """(width, height, sample aspect ratio) after turning."""
+        if self.rotation % 180:
+            return self.height, self.width, 1 / self.sample_aspect_ratio
+        return self.width, self.height, self.sample_aspect_ratio
+
+    @property
+    def computed_format(self) -> str:
+        """ffmpeg's name of `form`, with the `j` of full range where the decoder gives it."""
+        return self.stored_format if self.stored_format.startswith("yuvj") else self.form.name
 
     def require(self, frame: av.VideoFrame, number: int, name: str) -> None:
         """Check that `frame` is of this kind.
 
         Raises:
-            SourceError: the picture's size or format changes, or the frame is interlaced.
+            SourceError: the picture's size, format or rotation changes.
         """
         if (frame.width, frame.height) != (self.width, self.height) or frame.format.name != self.stored_format:
             raise SourceError(
                 f"{name}: at frame {number} the picture changes from {self.width} x {self.height} {self.stored_format} "
-                f"to {frame.width} x {frame.height} {frame.format.name}, which is refused for now; split the file there"
+                f"to {frame.width} x {frame.height} {frame.format.name}, which is refused; split the file there"
             )
-        if frame.interlaced_frame:
-            raise SourceError(f"{name}: frame {number} is interlaced, which is refused for now; deinterlace it first")
+        if frame.rotation % 360 != self.rotation:
+            raise SourceError(f"{name}: at frame {number} the rotation changes, which is refused; split the file there")
 
 
 def picture_of(source: Source, frame: av.VideoFrame) -> Picture:
     """Read the first frame.
 
     Raises:
-        SourceError: rotation, alpha, HDR, or a pixel format or colour matrix that is not supported.
+        SourceError: a mirrored or slanted picture, or a pixel format or colour matrix that is not supported.
     """
     name = str(source.path)
-    if frame.rotation:
-        raise SourceError(
-            f"{name}: the file asks players to turn its picture by {frame.rotation} degrees, which is refused for now; "
-            "write an upright version of it"
-        )
-    if any(component.is_alpha for component in frame.format.components):
-        raise SourceError(alpha_refused(name))
-    form = pixel_format(frame.format.name, name)
+    stored = stored_format(frame.format.name, name)
     tags = tags_in(frame, source.stream.codec_context)
     ratio = source.stream.sample_aspect_ratio
+    rotation = _rotation(frame, name)
     return Picture(
         width=frame.width,
         height=frame.height,
         stored_format=frame.format.name,
-        form=form,
-        colour=interpretation(tags, frame.height, name),
+        form=turned_form(pixel_format(stored.computed, name), rotation),
+        colour=interpretation(_of_rgb(tags) if stored.rgb else tags, frame.height, name),
         sample_aspect_ratio=Fraction(ratio) if ratio else Fraction(1),
+        rotation=rotation,
+        alpha=stored.alpha,
+        mastering=_mastering(frame),
     )
 
 
-def alpha_refused(name: str) -> str:
-    """The message for transparency, which a decoder may drop without a word."""
-    return f"{name}: video with an alpha channel is refused for now; write a version without transparency"
+def _of_rgb(tags: Tags) -> Tags:
+    """RGB is stored in full range unless it says otherwise."""
+    return replace(tags, matrix=_RGB, range=tags.range or 2)
+
+
+def turned_form(form: PixelFormat, rotation: int) -> PixelFormat:
+    """What a format becomes when its planes are turned: 4:2:2 and 4:4:0 change places."""
+    if rotation % 180 == 0 or form.shift_w == form.shift_h:
+        return form
+    name = form.name.replace("422", "44_").replace("440", "422").replace("44_", "440")
+    return pixel_format(name, "source")
+
+
+def _rotation(frame: av.VideoFrame, name: str) -> int:
+    """Degrees counterclockwise, 0 to 270.
+
+    Raises:
+        SourceError: a display matrix that also mirrors, or turns by something between quarters.
+    """
+    matrix = _side_data(frame, "DISPLAYMATRIX")
+    if matrix is None:
+        return 0
+    a, b, _, c, d = struct.unpack("=5i", matrix[:20])
+    if a * d - b * c < 0:
+        raise SourceError(f"{name}: the file asks players to mirror its picture, which is refused; mirror it first")
+    if frame.rotation % 90:
+        raise SourceError(
+            f"{name}: the file asks players to turn its picture by {frame.rotation} degrees, which is refused: only "
+            "quarters keep every pixel; write an upright version of it"
+        )
+    return int(frame.rotation) % 360
+
+
+def _mastering(frame: av.VideoFrame) -> Mastering | None:
+    """What ST 2086 and CTA-861.3 side data say; None without either."""
+    display = _side_data(frame, "MASTERING_DISPLAY_METADATA")
+    light = _side_data(frame, "CONTENT_LIGHT_LEVEL")
+    if display is None and light is None:
+        return None
+    primaries, luminance = _display(display) if display is not None else ((), ())
+    levels = struct.unpack("=2I", light[:8]) if light is not None else ()
+    return Mastering(primaries, luminance, levels)
+
+
+def _side_data(frame: av.VideoFrame, name: str) -> bytes | None:
+    """What the frame has of the kind that PyAV calls `name`."""
+    found: Any = frame.side_data.get(name)
+    return None if found is None else bytes(found)
+
+
+def _display(data: bytes) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+    """`AVMasteringDisplayMetadata` (libavutil/mastering_display_metadata.h): ten fractions and two flags."""
+    *numbers, has_primaries, has_luminance = struct.unpack("=22i", data[:88])
+    fractions = tuple(
+        Fraction(up, down) if down else Fraction(0) for up, down in zip(numbers[::2], numbers[1::2], strict=True)
+    )
+    return fractions[:8] if has_primaries else (), fractions[8:] if has_luminance else ()
 
 
 def tags_in(frame: av.VideoFrame, context: Any) -> Tags:

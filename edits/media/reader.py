@@ -14,23 +14,28 @@ import av
 from av.error import FFmpegError
 
 from edits.errors import SourceError
+from edits.media.formats import Plane
+from edits.media.present import alpha_planes, presented
 from edits.media.records import FrameIndex, Limits
 
-FORMATS = "mov,matroska"
-"""Demuxers, by ffmpeg's names: MP4, MOV and their kin; Matroska and WebM."""
+FORMATS = "mov,matroska,mxf"
+"""Demuxers, by ffmpeg's names: MP4, MOV and their kin; Matroska and WebM; MXF."""
 
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 _DECODER_OPTIONS = {"err_detect": "crccheck+explode"}
 """Damage raises instead of being painted over."""
 
-KINDS = "MP4, MOV, Matroska and WebM"
+KINDS = "MP4, MOV, Matroska, WebM and MXF"
+
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""ffmpeg's own decoders of these read the picture and drop the alpha channel that lies beside it, without a word."""
 
 
 class Source:
     """A file with one video stream, open for reading. Use as a context manager."""
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
-        """Open `path`.
+    def __init__(self, path: Path, limits: Limits | None = None, *, alpha: bool = False) -> None:
+        """Open `path`; with `alpha`, frames come with their alpha channel also where decoders would drop it.
 
         Raises:
             SourceError: missing, unreadable, of a kind that is not read, or without one video stream.
@@ -44,8 +49,12 @@ class Source:
         except SourceError:
             self.container.close()
             raise
-        self.stream.thread_type = "AUTO"
-        self.stream.codec_context.options = {**_DECODER_OPTIONS, "max_pixels": str(self.limits.max_pixels)}
+        self._decoder: Any = self._alpha_decoder() if alpha else None
+        for context in (self.stream, self._decoder):
+            if context is not None:
+                context.thread_type = "AUTO"
+        options = {**_DECODER_OPTIONS, "max_pixels": str(self.limits.max_pixels)}
+        (self._decoder or self.stream.codec_context).options = options
 
     def __enter__(self) -> Source:
         return self
@@ -67,6 +76,11 @@ class Source:
             )
         what = "only an attached picture" if self.container.streams.video else "no video stream"
         raise SourceError(f"{self.path}: there is {what} in it, nothing to edit. Check that the right file is named")
+
+    def _alpha_decoder(self) -> Any:
+        """The decoder that keeps alpha, where the stream's own one does not; else None."""
+        name = _ALPHA_DECODERS.get(self.stream.codec_context.codec.canonical_name)
+        return av.CodecContext.create(name, "r") if name else None
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self.limits.max_pixels:
@@ -106,6 +120,8 @@ class Source:
         if packet.is_corrupt:
             raise SourceError(f"{self.path}: the data of frame {number} or one shortly after is damaged. {_AGAIN}")
         try:
+            if self._decoder is not None:
+                return list(self._decoder.decode(packet if packet.size else None))
             return self.stream.decode(packet)
         except MemoryError:
             raise
@@ -159,15 +175,28 @@ def _not_a_video(path: Path) -> str:
 
 
 def indexed_frames(source: Source, index: FrameIndex) -> Iterator[av.VideoFrame]:
-    """The source's frames, each held against its index: what was planned is what is read.
+    """The source's frames as they are shown, each held against its index: what was planned is what is read.
 
     Raises:
         SourceError: another timestamp, picture size or count than when the file was indexed.
     """
+    return presented(_indexed(source, index), index)
+
+
+def indexed_alpha(source: Source, index: FrameIndex) -> Iterator[Plane]:
+    """The alpha channel of each frame, upright. `source` was opened with `alpha`.
+
+    Raises:
+        SourceError: as `indexed_frames`.
+    """
+    return alpha_planes(_indexed(source, index), index)
+
+
+def _indexed(source: Source, index: FrameIndex) -> Iterator[av.VideoFrame]:
     number = 0
     for number, frame in enumerate(source.frames()):
         known = index.pts[number] if number < index.frames else None
-        if frame.pts != known or (frame.width, frame.height) != (index.width, index.height):
+        if frame.pts != known or (frame.width, frame.height) != index.stored_size:
             raise SourceError(f"{source.path}: frame {number} is not the one that was indexed. {_CHANGED}")
         yield frame
     if number + 1 != index.frames:

@@ -37,7 +37,7 @@ class ChunkFile:
         if frame is None:
             raise self._wrong_length()
         self._next = number + 1
-        return frame
+        return shown(frame, self._chunk.window)
 
     def finish(self) -> None:
         """Check that the file held as many frames as planned, padding included, and close it.
@@ -62,6 +62,14 @@ class ChunkFile:
             f"{self._path}: holds {self._reader.count()} frames, {self._planned} were planned for frames {first} to "
             f"{last} and their padding; delete it and run the edit again"
         )
+
+
+def shown(picture: Rgb, window: tuple[int, int, int, int] | None) -> Rgb:
+    """The part of a chunk's picture that shows the source: without the borders of `fit=pad`. A view."""
+    if window is None:
+        return picture
+    left, top, width, height = window
+    return picture[top : top + height, left : left + width]
 
 
 class Changes(Protocol):

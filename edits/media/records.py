@@ -65,6 +65,40 @@ class AudioStream:
     rate: int
     channels: int
     language: str
+    track: int = 0
+    """Number among the source's audio streams, from 1."""
+
+
+@dataclass(frozen=True)
+class SubtitleStream:
+    """One stream of subtitles."""
+
+    __pydantic_config__ = STRICT
+    index: int
+    """Stream number in the container."""
+    codec: str
+    language: str
+
+
+HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
+"""PQ and HLG, by ffmpeg's names."""
+
+
+@dataclass(frozen=True)
+class Mastering:
+    """The display that an HDR picture was graded on (SMPTE ST 2086), and its brightest light (CTA-861.3)."""
+
+    __pydantic_config__ = STRICT
+    primaries: tuple[Fraction, ...] = ()
+    """x and y of red, green, blue and white; empty if not stated."""
+    luminance: tuple[Fraction, ...] = ()
+    """Darkest and brightest, in cd/m2; empty if not stated."""
+    light_level: tuple[int, ...] = ()
+    """MaxCLL and MaxFALL in cd/m2; empty if not stated."""
+
+
+INDEX_VERSION = 2
+"""Of `FrameIndex` as it is cached: raised when what an index says of the same file changes."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +115,11 @@ class FrameIndex:
     codec: str
     width: int
     height: int
-    """Coded picture in pixels."""
+    """The picture in pixels, upright: turned by `rotation`."""
     sample_aspect_ratio: Fraction
+    """Width to height of an upright pixel."""
     pixel_format: str
+    """ffmpeg's name of what frames are computed in: planar, turned, without alpha; of RGB, G, B and R as 4:4:4."""
     bit_depth: int
     colour: Colour
     time_base: Fraction
@@ -102,7 +138,21 @@ class FrameIndex:
     exact: bool = True
     """False when the numbers come from headers alone (`plan --quick`)."""
     not_carried: tuple[str, ...] = ()
-    """Parts of the source that no deliverable takes over yet (subtitles, chapters, data), for the report."""
+    """Parts of the source that no deliverable takes over (attachments, data), for the report."""
+    rotation: int = 0
+    """Degrees, counterclockwise, by which the stored picture is turned to stand upright: 0, 90, 180 or 270."""
+    interlaced: int = 0
+    """Frames that the decoder calls interlaced."""
+    deinterlace: bool = False
+    """Asked for: those frames are made progressive as they are read."""
+    alpha: bool = False
+    """Whether the source has an alpha channel."""
+    carries_alpha: bool = False
+    """Asked for: the deliverable gets it too."""
+    subtitles: tuple[SubtitleStream, ...] = ()
+    chapters: int = 0
+    mastering: Mastering | None = None
+    """What an HDR source states of its grading."""
 
     @property
     def frames(self) -> int:
@@ -112,6 +162,26 @@ class FrameIndex:
     def duration(self) -> Fraction:
         """Seconds from the first frame's timestamp to the end of the last."""
         return (self.pts[-1] - self.pts[0] + self.last_duration) * self.time_base
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """(width, height) as decoded, before the picture is turned upright."""
+        return (self.height, self.width) if self.rotation % 180 else (self.width, self.height)
+
+    @property
+    def tone_curve(self) -> str:
+        """What keys say of the curve between HDR and what the editor sees, which `tone` draws; empty for SDR."""
+        if self.colour.transfer not in HDR_TRANSFERS:
+            return ""
+        return f"bt2446a/1 {self.colour.transfer} {self.hdr_peak}"
+
+    @property
+    def hdr_peak(self) -> int:
+        """cd/m2 that become white for the editor: the mastering display's brightest if the file says so, else 1000."""
+        stated = self.mastering.luminance if self.mastering else ()
+        if self.colour.transfer != "smpte2084" or not stated:
+            return 1000
+        return min(10_000, max(100, round(stated[1])))
 
 
 @dataclass(frozen=True)
@@ -151,6 +221,8 @@ class StitchChunk:
     shot: int
     input: str
     output: str
+    window: tuple[int, int, int, int] | None = None
+    """Left, top, width and height of the part of its pictures that shows the source; None: all of them."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +246,12 @@ class StitchRequest:
     """Source frames whose pictures, before and after, are written beside the output for a report."""
     picture_width: int = 480
     """Pixels at most."""
+    edited: tuple[int, int] | None = None
+    """The frames within `[start, end)` that the chunks tile; None: all of them."""
+
+    @property
+    def edited_range(self) -> tuple[int, int]:
+        return self.edited or (self.start, self.end)
 
 
 @dataclass(frozen=True)

@@ -16,40 +16,46 @@ from edits.job import InputRecord
 from edits.keys import sha256_of
 from edits.media.ahead import Ahead
 from edits.media.chunkfile import ChunkWriter, Rgb
-from edits.media.colour import yuv_to_rgb
+from edits.media.colour import tags_of, yuv_to_rgb
+from edits.media.fit import window_of
 from edits.media.formats import pixel_format, planes
 from edits.media.reader import Source, indexed_frames
 from edits.media.records import FrameIndex, Progress, SplitChunk, SplitRequest
-
-FIT = "squeeze"
-"""The whole picture is brought to the working size, its proportions given up for the time of the edit."""
+from edits.media.tone import curve_of
 
 _RESAMPLER = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Area averaging; bit-exact, because the same frames have to become the same input on any processor."""
 
 
 class Squeezer:
-    """Turns decoded frames into RGB at the working size: planes are resampled first, then mixed by our own matrix."""
+    """Turns frames into RGB at the working size: planes are resampled first, then mixed by our own matrix."""
 
     def __init__(self, index: FrameIndex, width: int, height: int) -> None:
-        form = pixel_format(index.pixel_format, "source")
-        full = "yuvj444p" if index.pixel_format.startswith("yuvj") else form.full_chroma
+        self._form = pixel_format(index.pixel_format, "source")
+        full = "yuvj444p" if index.pixel_format.startswith("yuvj") else self._form.full_chroma
+        tags = tags_of(index.colour)
         self._target: dict[str, Any] = {
             "width": width,
             "height": height,
             "format": full,
             "interpolation": _RESAMPLER,
+            "src_color_range": tags.range,
+            "dst_color_range": tags.range,
             "threads": 1,
         }
-        self._matrix = yuv_to_rgb(index.colour, form.depth)
-        self._deep = form.depth > 8
+        self._matrix = yuv_to_rgb(index.colour, self._form.depth)
+        self._curve = curve_of(index)
         self._reformatter = VideoReformatter()
 
     def rgb(self, frame: av.VideoFrame) -> Rgb:
-        """(height, width, 3) uint8."""
+        """(height, width, 3) uint8; of HDR, what its tone curve makes of it."""
         small = self._reformatter.reformat(frame, **self._target)
-        mixed = np.asarray(cv2.transform(cv2.merge(planes(small)), self._matrix))
-        return np.minimum(mixed, 255).astype(np.uint8) if self._deep else mixed
+        merged = cv2.merge(planes(small))
+        if self._curve is not None:
+            codes = np.asarray(cv2.transform(merged.astype(np.float32), self._matrix), np.float32)
+            return np.rint(self._curve.to_sdr(codes)).astype(np.uint8)
+        mixed = np.asarray(cv2.transform(merged, self._matrix))
+        return np.minimum(mixed, 255).astype(np.uint8) if self._form.depth > 8 else mixed
 
 
 def split(request: SplitRequest, progress: Progress) -> tuple[InputRecord, ...]:
@@ -62,8 +68,6 @@ def split(request: SplitRequest, progress: Progress) -> tuple[InputRecord, ...]:
         StoreError, OutputError: no room, or a folder that cannot be written.
         ValueError: a fit that is not known.
     """
-    if request.fit != FIT:
-        raise ValueError(f"fit '{request.fit}' is not known; '{FIT}' is")
     end = max((chunk.end for chunk in request.chunks), default=0)
     work = _Work(request)
     with work, Source(Path(request.source)) as source, Ahead(_pictures(request, source, end)) as pictures:
@@ -76,10 +80,11 @@ def split(request: SplitRequest, progress: Progress) -> tuple[InputRecord, ...]:
 
 def _pictures(request: SplitRequest, source: Source, end: int) -> Iterator[Rgb | None]:
     """Frames 0 to `end`: RGB where a chunk holds the frame, None between chunks (decoded all the same, to count)."""
-    squeezer = Squeezer(request.index, request.width, request.height)
+    window = window_of(request.index, request.width, request.height, request.fit)
+    squeezer = Squeezer(request.index, window.width, window.height)
     wanted = _held(request.chunks, end)
     for number, frame in enumerate(islice(indexed_frames(source, request.index), end)):
-        yield squeezer.rgb(frame) if wanted[number] else None
+        yield window.filled(squeezer.rgb(frame)) if wanted[number] else None
 
 
 def _held(chunks: tuple[SplitChunk, ...], end: int) -> bytearray:

@@ -12,6 +12,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from edits.media.colour import yuv_to_rgb
 from edits.media.formats import pixel_format, planes
 from edits.media.records import FrameIndex, StitchRequest
+from edits.media.tone import curve_of
 
 _QUALITY = 88
 
@@ -53,6 +54,10 @@ def jpeg(frame: av.VideoFrame, index: FrameIndex, width: int) -> bytes:
         frame, width=width, height=height, format=full, interpolation=Interpolation.AREA
     )
     bgr = yuv_to_rgb(index.colour, form.depth)[::-1].copy()
-    mixed = np.clip(cv2.transform(cv2.merge(planes(small)), bgr), 0, 255).astype(np.uint8)
+    merged = cv2.merge([plane.astype(np.float32) for plane in planes(small)])
+    mixed = np.asarray(cv2.transform(merged, bgr), np.float32)
+    if (curve := curve_of(index)) is not None:
+        mixed = curve.to_sdr(mixed[..., ::-1])[..., ::-1]
+    mixed = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     _, data = cv2.imencode(".jpg", mixed, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return data.tobytes()

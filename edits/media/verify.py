@@ -13,8 +13,9 @@ import av
 from edits.errors import SourceError, VerificationError
 from edits.keys import sha256_of
 from edits.media.audio import StreamSum, span_of, summed
+from edits.media.beside import carried_streams, kept_chapters, kept_metadata
 from edits.media.colour import Tags, tags_of
-from edits.media.deliverables import DELIVERABLES
+from edits.media.deliverables import deliverable_for
 from edits.media.encode import timecode_of
 from edits.media.formats import base_name
 from edits.media.index import tag_of
@@ -38,14 +39,17 @@ def verify(request: StitchRequest, progress: Progress) -> Verification:
     path = Path(request.output)
     span = span_of(request.index, request.start, request.end)
     with ThreadPoolExecutor(2) as pool, Source(Path(request.source)) as source, _reopened(path) as result:
-        sha256, audio = pool.submit(sha256_of, path), pool.submit(summed, source, span)
+        chapters = kept_chapters(source, span)
+        metadata = kept_metadata(source)
+        sha256, beside = pool.submit(sha256_of, path), pool.submit(summed, source, carried_streams(request), span)
         found = _Found(result, request.end - request.start, progress)
         checks = (
             *_whole(path, found),
             *_pictures(request, found),
             *_times(request, found),
             *_colours(request, found),
-            *_sounds(request, found, audio.result()),
+            *_beside(request, found, beside.result()),
+            *_words(found, chapters, metadata),
         )
         return Verification(
             checks=checks,
@@ -54,7 +58,7 @@ def verify(request: StitchRequest, progress: Progress) -> Verification:
             size=path.stat().st_size,
             frames=len(found.pts),
             duration=found.duration,
-            encoding=DELIVERABLES[request.deliverable].recipe(request.index, request.encoder_threads),
+            encoding=deliverable_for(request.deliverable, request.index).recipe(request.index, request.encoder_threads),
         )
 
 
@@ -138,9 +142,9 @@ def _whole(path: Path, found: _Found) -> Iterator[Check]:
 
 
 def _pictures(request: StitchRequest, found: _Found) -> Iterator[Check]:
-    index, entry = request.index, DELIVERABLES[request.deliverable]
+    index, entry = request.index, deliverable_for(request.deliverable, request.index)
     yield _check("picture size", f"{index.width} x {index.height}", found.size)
-    yield _check("pixel format", entry.pixel_format(index), found.pixel_format)
+    yield _check("pixel format", entry.read_format(index), found.pixel_format)
     yield _check("sample aspect ratio", index.sample_aspect_ratio, found.ratio)
 
 
@@ -154,6 +158,8 @@ def _times(request: StitchRequest, found: _Found) -> Iterator[Check]:
     timecode = timecode_of(index, request.start)
     if timecode is not None:
         yield _check("start timecode", timecode, tag_of(found.result.container, "timecode"))
+        if index.reel and request.output.endswith(".mov"):
+            yield _check("reel", index.reel, tag_of(found.result.container, "reel_name"))
 
 
 def _first_difference(wanted: tuple[int, ...], base: Fraction, found: _Found) -> str:
@@ -171,22 +177,44 @@ def _tick(request: StitchRequest, found: _Found) -> Fraction:
 
 
 def _colours(request: StitchRequest, found: _Found) -> Iterator[Check]:
-    wanted: Tags = tags_of(DELIVERABLES[request.deliverable].colour(request.index))
+    wanted: Tags = tags_of(deliverable_for(request.deliverable, request.index).colour(request.index))
     for name in ("matrix", "primaries", "transfer", "range"):
         yield _check(f"colour {name}", getattr(wanted, name), getattr(found.tags, name))
 
 
-def _sounds(request: StitchRequest, found: _Found, wanted: tuple[StreamSum, ...]) -> Iterator[Check]:
-    streams = [found.sums[stream.index] for stream in found.result.container.streams.audio]
-    yield _check("audio streams", len(wanted), len(streams))
-    picture = found.pts[0] * found.time_base
-    span = span_of(request.index, request.start, request.end)
-    for number, (source, result) in enumerate(zip(wanted, streams, strict=False)):
-        yield _check(f"audio {number} packets", source.digest().sha256, result.digest().sha256)
-        yield _check(f"audio {number} language", _language(source), _language(result))
-        if source.start is not None and result.start is not None:
-            expected = source.start - (span.start - span.shift)
-            yield _near(f"audio {number} start", expected, result.start - picture, 2 * _tick(request, found))
+def _beside(request: StitchRequest, found: _Found, wanted: tuple[StreamSum, ...]) -> Iterator[Check]:
+    streams = found.result.container.streams
+    for kind, results in (("audio", streams.audio), ("subtitle", streams.subtitles)):
+        of_kind = [entry for entry in wanted if entry.kind == kind]
+        yield _check(f"{kind} streams", len(of_kind), len(results))
+        for number, (source, stream) in enumerate(zip(of_kind, results, strict=False)):
+            yield from _copied(f"{kind} {number}", source, found.sums[stream.index], request, found)
+
+
+def _copied(name: str, source: StreamSum, result: StreamSum, request: StitchRequest, found: _Found) -> Iterator[Check]:
+    yield _check(f"{name} packets", source.digest().sha256, result.digest().sha256)
+    yield _check(f"{name} language", _language(source), _language(result))
+    if source.start is not None and result.start is not None:
+        span = span_of(request.index, request.start, request.end)
+        expected = source.start - (span.start - span.shift)
+        start = result.start - found.pts[0] * found.time_base
+        yield _near(f"{name} start", expected, start, 2 * _tick(request, found))
+
+
+def _words(found: _Found, chapters: list[Any], metadata: dict[str, str]) -> Iterator[Check]:
+    """Chapters and tags; a container that has no place for a tag leaves it out, but never changes it."""
+    if chapters:
+        yield _check("chapters", _titles(chapters), _titles(found.result.container.chapters()))
+    kept = kept_metadata(found.result)
+    changed = [name for name, value in kept.items() if metadata.get(name, value) != value]
+    yield _check("tags", "as in the source", f"{', '.join(changed)} changed" if changed else "as in the source")
+
+
+def _titles(chapters: list[Any]) -> str:
+    return "; ".join(
+        f"{chapter['metadata'].get('title', '')} at {float(chapter['start'] * Fraction(chapter['time_base'])):.3f} s"
+        for chapter in chapters
+    )
 
 
 def _language(stream: StreamSum) -> str:

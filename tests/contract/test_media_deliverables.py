@@ -11,7 +11,7 @@ import pytest
 
 from edits.errors import OutputError
 from edits.media.chunkfile import read_chunk, write_chunk
-from edits.media.deliverables import DELIVERABLES, suffix_for, writable_suffixes
+from edits.media.deliverables import DELIVERABLES, deliverable_for, suffix_for, writable_suffixes
 from edits.media.index import index_source
 from edits.media.records import AudioStream, FrameIndex, StitchRequest
 from edits.media.split import split
@@ -19,6 +19,8 @@ from edits.media.verify import verify
 from edits.stitch import stitch
 from tests.fakes.footage import constant, requests, variable, write_footage
 
+SIZE = (256, 144)
+"""DNxHR begins at 256 x 120."""
 CASES = [(name, suffix) for name, entry in DELIVERABLES.items() for suffix in entry.suffixes]
 
 
@@ -41,7 +43,7 @@ def delivered(source: Path, folder: Path, output: str, **asked: object) -> Stitc
 def test_what_is_offered_can_be_written_and_passes_every_check(tmp_path: Path, deliverable: str, suffix: str) -> None:
     """25 frames a second in whole milliseconds, square pixels, AAC, start timecode: every container holds these."""
     source = write_footage(
-        tmp_path / "source.mp4", constant(20, 512), Fraction(1, 12800), audio="aac", timecode="01:00:00:00"
+        tmp_path / "source.mp4", constant(20, 512), Fraction(1, 12800), size=SIZE, audio="aac", timecode="01:00:00:00"
     )
     request = delivered(source, tmp_path, f"out{suffix}", deliverable=deliverable)
     found = verify(request, unheard)
@@ -53,7 +55,7 @@ def test_what_is_offered_can_be_written_and_passes_every_check(tmp_path: Path, d
 @pytest.mark.parametrize(("deliverable", "suffix"), CASES)
 def test_a_variable_rate_is_kept_to_the_end_of_its_last_frame(tmp_path: Path, deliverable: str, suffix: str) -> None:
     """The gaps run through 1 to 7 frames of 1/25 s; the last frame lasts as long as the gap before it."""
-    source = write_footage(tmp_path / "source.mp4", variable(24, 512), Fraction(1, 12800), audio="aac")
+    source = write_footage(tmp_path / "source.mp4", variable(24, 512), Fraction(1, 12800), size=SIZE, audio="aac")
     request = delivered(source, tmp_path, f"out{suffix}", deliverable=deliverable)
     assert request.index.rate is None
     assert [check for check in verify(request, unheard).checks if not check.passed] == []
@@ -61,7 +63,9 @@ def test_a_variable_rate_is_kept_to_the_end_of_its_last_frame(tmp_path: Path, de
 
 @pytest.mark.parametrize("deliverable", DELIVERABLES)
 def test_pixels_that_are_not_square_stay_so(tmp_path: Path, deliverable: str) -> None:
-    source = write_footage(tmp_path / "source.mp4", constant(5, 512), Fraction(1, 12800), aspect=Fraction(4, 3))
+    source = write_footage(
+        tmp_path / "source.mp4", constant(5, 512), Fraction(1, 12800), size=SIZE, aspect=Fraction(4, 3)
+    )
     index = index_source(source, unheard)
     assert index.sample_aspect_ratio == Fraction(4, 3)
     for suffix in writable_suffixes(deliverable, index):
@@ -71,23 +75,24 @@ def test_pixels_that_are_not_square_stay_so(tmp_path: Path, deliverable: str) ->
 
 @pytest.mark.parametrize("deliverable", DELIVERABLES)
 def test_full_range_comes_out_as_the_deliverable_says(tmp_path: Path, deliverable: str) -> None:
-    source = write_footage(tmp_path / "source.mp4", constant(8, 512), Fraction(1, 12800), tags=(1, 1, 1, 2))
+    source = write_footage(tmp_path / "source.mp4", constant(8, 512), Fraction(1, 12800), size=SIZE, tags=(1, 1, 1, 2))
     request = delivered(source, tmp_path, f"out{DELIVERABLES[deliverable].suffixes[0]}", deliverable=deliverable)
     assert request.index.colour.range == "pc"
     found = {check.name: check for check in verify(request, unheard).checks}
     assert found["colour range"].passed, found["colour range"]
-    assert found["colour range"].found == ("1" if DELIVERABLES[deliverable].limited_range else "2")
+    assert found["colour range"].found == ("1" if deliverable_for(deliverable, request.index).limited_range else "2")
 
 
 @pytest.mark.parametrize("deliverable", DELIVERABLES)
 def test_odd_sizes_keep_every_pixel(tmp_path: Path, deliverable: str) -> None:
     source = write_footage(
-        tmp_path / "source.mkv", constant(6, 40), Fraction(1, 1000), size=(161, 97), codec="ffv1"
+        tmp_path / "source.mkv", constant(6, 40), Fraction(1, 1000), size=(257, 145), codec="ffv1"
     )  # fmt: skip
-    request = delivered(source, tmp_path, f"out{DELIVERABLES[deliverable].suffixes[0]}", deliverable=deliverable)
+    suffix = suffix_for(deliverable, index_source(source, unheard))
+    request = delivered(source, tmp_path, f"out{suffix}", deliverable=deliverable)
     found = verify(request, unheard)
     assert found.passed, found.checks
-    assert {check.name: check.found for check in found.checks}["picture size"] == "161 x 97"
+    assert {check.name: check.found for check in found.checks}["picture size"] == "257 x 145"
 
 
 # -- what is offered --------------------------------------------------------------------------------------------------

@@ -75,6 +75,20 @@ def write_footage(
     return path
 
 
+def write_turned(path: Path, degrees: int, pixel_format: str = "yuv420p", frames: int = 3) -> Path:
+    """Frames of 64 x 48 that ask players to turn them counterclockwise by so many degrees."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
+        stream.set_display_rotation(degrees)
+        for number in range(frames):
+            frame = drawn(number, (64, 48), pixel_format)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
 _QUICK = {
     "libx264": {"preset": "veryfast", "crf": "20"},
     "ffv1": {"level": "3"},
@@ -129,20 +143,23 @@ def times(path: Path | str) -> list[Fraction]:
     return [time - found[0] for time in found]
 
 
-def same_frames(source: Path | str, result: Path | str, start: int = 0, end: int | None = None) -> bool:
-    """Whether frames `[start, end)` of `source` are all of `result`: every plane bit for bit, every time after the
-    first as a fraction."""
+def same_frames(
+    source: Path | str, result: Path | str, start: int = 0, end: int | None = None, quarters: int = 0
+) -> bool:
+    """Whether frames `[start, end)` of `source` are all of `result`: every plane bit for bit (after so many quarter
+    turns counterclockwise), every time after the first as a fraction."""
     pairs = zip_longest(islice(decoding(source), start, end), decoding(result))
     offsets = set()
     for one, other in pairs:
-        if one is None or other is None or not _same_planes(one, other):
+        if one is None or other is None or not _same_planes(one, other, quarters):
             return False
         offsets.add(one.pts * Fraction(one.time_base) - other.pts * Fraction(other.time_base))
     return len(offsets) == 1
 
 
-def _same_planes(one: av.VideoFrame, other: av.VideoFrame) -> bool:
-    return all(map(np.array_equal, planes(one), planes(other)))
+def _same_planes(one: av.VideoFrame, other: av.VideoFrame, quarters: int) -> bool:
+    turned = [np.rot90(plane, quarters) for plane in planes(one)]
+    return all(map(np.array_equal, turned, planes(other)))
 
 
 def sound_bytes(path: Path | str) -> list[bytes]:

@@ -12,7 +12,7 @@ from edits.errors import SourceError
 from edits.media.index import index_source, quick_index
 from edits.media.records import FrameIndex, Limits
 from tests.fakes.clips import tone
-from tests.fakes.footage import constant, drawn, variable, write_footage
+from tests.fakes.footage import constant, drawn, variable, write_footage, write_turned
 
 MP4, MKV = Fraction(1, 12800), Fraction(1, 1000)
 
@@ -195,47 +195,18 @@ def test_limits_on_pixels_and_duration_hold_before_decoding(tmp_path: Path) -> N
         index_source(path, unheard, Limits(max_seconds=1))
 
 
-# -- kinds that are refused for now -----------------------------------------------------------------------------------
+# -- kinds that are refused -----------------------------------------------------------------------------------
 
 
-def test_interlaced_video_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "tff.mkv"
-    write_footage(path, constant(6, 40), MKV, options={"preset": "veryfast", "x264-params": "tff=1"})
-    with pytest.raises(SourceError, match="frame 0 is interlaced"):
-        indexed(path)
-
-
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_hdr_is_refused(tmp_path: Path, transfer: int, name: str) -> None:
-    path = write_footage(tmp_path / "hdr.mp4", constant(4, 512), MP4, tags=(9, 9, transfer, 1))
-    with pytest.raises(SourceError, match=name):
-        indexed(path)
-
-
-def test_rotation_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "turned.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.set_display_rotation(90)
-        frame = drawn(0, (64, 48), "yuv420p")
-        frame.pts, frame.time_base = 0, Fraction(1, 25)
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    with pytest.raises(SourceError, match="90 degrees"):
-        indexed(path)
-
-
-def test_alpha_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "alpha.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
-        frame = drawn(0, (64, 48), "yuv420p").reformat(format="yuva420p")
-        frame.pts, frame.time_base = 0, Fraction(1, 25)
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    with pytest.raises(SourceError, match="alpha"):
+def test_a_mirrored_picture_is_refused(tmp_path: Path) -> None:
+    """A display matrix that turns by 180 degrees, made one that mirrors by a flip of one sign in the file."""
+    path = write_turned(tmp_path / "mirrored.mp4", 180)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 4 + 20 + 16  # version and flags; times, number and duration; layer to volume
+    assert data[place : place + 4] == b"\xff\xff\x00\x00"  # -1 in 16.16
+    data[place : place + 4] = b"\x00\x01\x00\x00"
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match="mirror"):
         indexed(path)
 
 

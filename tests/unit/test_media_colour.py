@@ -63,12 +63,6 @@ def test_tags_come_back_as_the_numbers_they_were() -> None:
     assert tags_of(interpretation(Tags(9, 9, 14, 2), 1080, "clip")) == Tags(9, 9, 14, 2)
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_hdr_is_refused_by_name(transfer, name) -> None:
-    with pytest.raises(SourceError, match=name):
-        interpretation(Tags(9, 9, transfer, 1), 1080, "clip")
-
-
 def test_a_matrix_that_is_not_known_is_refused() -> None:
     with pytest.raises(SourceError, match="number 8"):
         interpretation(Tags(8, 1, 1, 1), 1080, "clip")

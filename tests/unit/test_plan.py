@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from edits import wire
 from edits.errors import PermanentError
 from edits.job import EditJob, Sampling, VideoPlan
-from edits.media import split
 from edits.media.records import Colour
-from edits.plan import FIT, chunk_ranges, estimate, plan_video, shots_of, total, working_size
+from edits.plan import chunk_ranges, estimate, plan_video, shots_of, total, working_size
 from sama_model.config import Geometry, Recipe
 from tests.fakes.intake import SAMA_GEOMETRY, SAMPLED, make_card, make_index
 
@@ -307,7 +306,7 @@ def test_the_working_size_follows_the_shape_that_is_shown() -> None:
     assert working_size(make_index(width=1440, height=1080), card) == (736, 544)
     assert working_size(make_index(width=1440, height=1080, sample_aspect_ratio=Fraction(4, 3)), card) == (832, 480)
     plan = plan_video(make_job(weights_digest="", editor="grade"), make_index(), card)
-    assert (plan.width, plan.height, plan.fit) == (832, 480, FIT)
+    assert (plan.width, plan.height, plan.fit) == (832, 480, "squeeze")
 
 
 def test_an_estimate_counts_overlaps_and_padding() -> None:
@@ -349,5 +348,17 @@ def test_recipes_of_the_card_are_the_jobs_unit_of_effort() -> None:
     assert estimate(plan, index, card).seconds == pytest.approx(405 * 0.5 * 2)
 
 
-def test_the_plan_asks_for_the_fit_that_split_makes() -> None:
-    assert split.FIT == FIT
+def test_what_a_row_asks_of_its_source_is_in_the_input_keys() -> None:
+    """Each decides the pixels of a chunk's input, so that none of them may share one with another."""
+    index = make_index(frames=40, interlaced=40)
+    hdr = replace(index, colour=replace(index.colour, transfer="smpte2084"))
+    plans = [
+        plan_video(make_job(end=40, **asked), source, SAMPLED)
+        for asked, source in (({}, index), ({"fit": "pad"}, index), ({"interlaced": "deinterlace"}, index), ({}, hdr))
+    ]
+    assert len({plan.chunks[0].input_key for plan in plans}) == 4
+
+
+def test_a_jobs_own_cuts_are_its_shots() -> None:
+    plan = plan_video(make_job(end=40, cuts=(10, 25)), make_index(frames=40, cuts=(7,)), SAMPLED)
+    assert plan.shots == ((0, 10), (10, 25), (25, 40))
