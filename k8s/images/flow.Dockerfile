@@ -16,7 +16,7 @@ COPY sama_model sama_model
 COPY sql sql
 COPY tasks tasks
 COPY flows flows
-RUN pip install --no-deps --force-reinstall --no-build-isolation .
+RUN PIP_CONSTRAINT=/opt/samaflow/constraints.txt pip install --no-deps --force-reinstall .
 COPY prefect.yaml ./
 COPY k8s k8s
 

@@ -22,7 +22,7 @@ COPY sama_model sama_model
 COPY sql sql
 COPY tasks tasks
 COPY flows flows
-RUN pip install --no-deps --force-reinstall --no-build-isolation .
+RUN PIP_CONSTRAINT=/opt/samaflow/constraints.txt pip install --no-deps --force-reinstall .
 
 USER 10001:10001
 # A pod sees the GPUs that the device plugin gives it; one that asked for none (weights, probes) sees none.
