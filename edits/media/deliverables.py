@@ -112,8 +112,9 @@ def _point(chromaticity: tuple[Fraction, ...]) -> str:
     return f"({x},{y})"
 
 
-_H264 = (("crf", "18"), ("preset", "veryfast"), ("a53cc", "0"))
-"""Closed captions ride on decoded frames only where nothing was edited: none at all is the same everywhere."""
+_H264 = (("crf", "18"), ("preset", "veryfast"), ("mbtree", "0"), ("a53cc", "0"))
+"""Closed captions ride on decoded frames only where nothing was edited: none at all is the same everywhere.
+Without macroblock trees, because with them two threads do not repeat their packets (docs/decisions/0005)."""
 _H265 = (("crf", "18"), ("preset", "fast"), ("a53cc", "0"))
 _PLAYED = (".mp4", ".mov", ".mkv")
 
