@@ -15,11 +15,13 @@
     |   |-- StateError             a change of state that the job's life does not allow
     |   |-- OutputError            the deliverable's place: exists and is not ours, cannot be written
     |   |-- VerificationError      something that was written is not what was planned
+    |   |-- ClusterSetupError      the cluster refuses: rights, quota, an object that it does not accept
     |   `-- DatabaseError          the database cannot be used as it is (version, address, rights)
     `-- TransientError             worth trying again
         |-- StoreError             the object store or file system did not answer, or is full
         |-- DeviceError            the accelerator failed
         |   `-- DeviceMemoryError  the accelerator's memory did not suffice, after one smaller profile
+        |-- ClusterError           the cluster's API server does not answer, or not now
         |-- WorkerError            a worker process died without saying why
         `-- BusyError              the database or another flow holds what is needed
 
@@ -128,6 +130,10 @@ class DatabaseError(PermanentError):
     category = "database"
 
 
+class ClusterSetupError(PermanentError):
+    category = "cluster_setup"
+
+
 class TransientError(SamaflowError):
     """Worth trying again: later, on another machine, or with more room."""
 
@@ -148,6 +154,10 @@ class DeviceMemoryError(DeviceError):
 
 class WorkerError(TransientError):
     category = "worker"
+
+
+class ClusterError(TransientError):
+    category = "cluster"
 
 
 class BusyError(TransientError):

@@ -247,7 +247,7 @@ class ChunkFailure:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """`dispatches/<dispatch_id>/<index>.<attempt>.status.json`: rewritten at every event and every 30 s."""
+    """`dispatches/<dispatch_id>/<index>.<attempt>[.<worker>].status.json`: rewritten at every event and every 30 s."""
 
     __pydantic_config__ = STRICT
     dispatch_id: str
@@ -270,5 +270,7 @@ class WorkerStatus:
     updated_at: float
     """Unix seconds."""
     exit_code: int | None
+    worker: str = ""
+    """The name that the worker was called with; the pod's. Empty for a process."""
     problem: str = ""
     """Why the shard as a whole could not be worked on (unreadable, of another protocol); empty otherwise."""

@@ -22,6 +22,8 @@ from edits.trust import SCHEMES, file_uri
 
 FILE_NAME = "samaflow.toml"
 PREFIX = "SAMAFLOW_"
+JOB_TEMPLATE = Path(__file__).resolve().parents[1] / "k8s" / "job_template.yaml"
+"""The one that stands beside the code."""
 EXECUTORS = ("local", "kubernetes")
 
 _SERVICE_LINK = re.compile(r"SAMAFLOW_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_[0-9]+_(?:TCP|UDP)\w*)")
@@ -87,6 +89,11 @@ def _map_from_text(text: str) -> dict[str, str]:
 
 TEXT = Kind("a text", _is_text, str)
 PATH = Kind("a path", lambda value: _is_text(str(value)) and isinstance(value, str | Path), str)
+NAME = Kind(
+    "a name in the form of Kubernetes (small letters, digits, '-')",
+    lambda value: _is_text(value) and re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value) is not None,
+    str,
+)
 TEXTS = Kind("a list of texts (in the environment: separated by commas)", _are_texts, _list_from_text)
 SCHEME_LIST = Kind(
     f"a list of {', '.join(SCHEMES)}", lambda value: _are_texts(value) and set(value) <= set(SCHEMES), _list_from_text
@@ -117,6 +124,8 @@ class Settings:
     """Address of an S3 server that is not AWS's."""
     database: str = _setting("database.url", TEXT, "", secret=True)
     """Database URL; by default SQLite in the state folder. May hold a password: print it through `redacted`."""
+    database_patience: float = _setting("database.patience", _number(0, above=False), 300.0)
+    """Seconds for which a run waits for a database that is locked, restarting or unreachable."""
     output_folder: str = _setting("paths.output", TEXT, "deliverables/")
     """Where deliverables go when a row names no output; relative to the manifest."""
     roots: tuple[str, ...] = _setting("paths.roots", TEXTS, ())
@@ -129,6 +138,44 @@ class Settings:
     """Where workers run."""
     workers: int = _setting("executor.workers", _whole(1, 256), 1)
     """Local worker processes; one a GPU, or one on the CPU, is best."""
+    kubernetes_namespace: str = _setting("kubernetes.namespace", NAME, "samaflow")
+    """Namespace in which GPU Jobs are made."""
+    kubernetes_context: str = _setting("kubernetes.context", TEXT, "")
+    """Context of the kubeconfig; by default its current one. Inside a cluster the pod's own service account counts."""
+    kubernetes_job_template: Path = _setting("kubernetes.job_template", PATH, JOB_TEMPLATE)  # noqa: RUF009
+    """YAML file of the GPU Job; by default `k8s/job_template.yaml` beside the code."""
+    kubernetes_image: str = _setting("kubernetes.image", TEXT, "")
+    """Image of the workers, best by digest; empty: what the template says."""
+    kubernetes_gpu_resource: str = _setting("kubernetes.gpu_resource", TEXT, "nvidia.com/gpu")
+    """Resource by which the cluster counts GPUs."""
+    kubernetes_gpus: int = _setting("kubernetes.gpus", _whole(0, 16), 1)
+    """GPUs of a worker; 0 makes workers on the CPU."""
+    kubernetes_parallelism: int = _setting("kubernetes.parallelism", _whole(1, 10_000), 4)
+    """Workers at once, over all Jobs of one run."""
+    kubernetes_memory_gib: float = _setting("kubernetes.memory_gib", _number(0, above=True), 48.0)
+    """Host memory of a worker, in GiB."""
+    kubernetes_max_memory_gib: float = _setting("kubernetes.max_memory_gib", _number(0, above=True), 192.0)
+    """Up to here a worker that was killed for want of host memory is given twice as much."""
+    kubernetes_node_selector: Mapping[str, str] = _setting("kubernetes.node_selector", MAP, {})
+    """Labels of the nodes that workers may run on."""
+    kubernetes_larger_node_selector: Mapping[str, str] = _setting("kubernetes.larger_node_selector", MAP, {})
+    """Labels of nodes with larger GPUs, for chunks whose device memory did not suffice; empty: there are none."""
+    kubernetes_tolerations: tuple[str, ...] = _setting("kubernetes.tolerations", TEXTS, ())
+    """Taints that workers put up with, as kubectl writes them: `key=value:NoSchedule`, `key:NoSchedule`, `key`."""
+    kubernetes_service_account: str = _setting("kubernetes.service_account", NAME, "samaflow-worker")
+    """Service account of the workers; it needs no rights in the cluster."""
+    kubernetes_store_secret: str = _setting("kubernetes.store_secret", TEXT, "")
+    """Secret with the store's AWS_* variables; empty with workload identity."""
+    kubernetes_store_endpoint_url: str | None = _setting("kubernetes.store_endpoint_url", TEXT, None)
+    """Address of the S3 server as pods reach it, where that is not `[store] endpoint_url`."""
+    kubernetes_queue: str = _setting("kubernetes.queue", TEXT, "")
+    """Kueue LocalQueue that admits the Jobs; empty without Kueue."""
+    kubernetes_priority_classes: Mapping[str, str] = _setting("kubernetes.priority_classes", MAP, {})
+    """Least `priority` of a row to the PriorityClass of its workers: `{"0" = "samaflow", "10" = "samaflow-urgent"}`."""
+    kubernetes_deadline_hours: float = _setting("kubernetes.deadline_hours", _number(0, above=True), 24.0)
+    """Hours that one worker may run, its time in the queue not counted."""
+    kubernetes_ttl_hours: float = _setting("kubernetes.ttl_hours", _number(0, above=True), 24.0)
+    """Hours after which the cluster removes a finished Job."""
     default_editor: str = _setting("defaults.editor", TEXT, "sama")
     """Editor of rows that name none."""
     default_weights: Mapping[str, str] = _setting("defaults.weights", MAP, {})
@@ -249,6 +296,7 @@ def _resolved(folder: Path, values: dict[str, Any]) -> Settings:
         database=_database_url(settings.database) if settings.database else f"sqlite:///{state / 'samaflow.db'}",
         roots=tuple(_absolute(folder, root) for root in settings.roots),
         path_map={prefix: _absolute(folder, target) for prefix, target in settings.path_map.items()},
+        kubernetes_job_template=Path(_absolute(folder, str(settings.kubernetes_job_template))),
     )
 
 

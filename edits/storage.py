@@ -199,8 +199,10 @@ def shard_path(dispatch_id: str, index: int) -> str:
     return f"dispatches/{_name(dispatch_id)}/{index}.json"
 
 
-def status_path(dispatch_id: str, index: int, attempt: int) -> str:
-    return f"dispatches/{_name(dispatch_id)}/{index}.{attempt}.status.json"
+def status_path(dispatch_id: str, index: int, attempt: int, worker: str = "") -> str:
+    """`worker` tells pods of one shard and attempt apart; a process needs none."""
+    part = f".{_name(worker)}" if worker else ""
+    return f"dispatches/{_name(dispatch_id)}/{index}.{attempt}{part}.status.json"
 
 
 def withdrawn_path(dispatch_id: str) -> str:
@@ -256,15 +258,32 @@ def withdraw(store: Store, dispatch_id: str, chunk_keys: Collection[str]) -> Non
     store.put_bytes(withdrawn_path(dispatch_id), json.dumps(keys).encode("ascii"))
 
 
+def read_status(store: Store, dispatch_id: str, index: int, attempt: int, worker: str = "") -> WorkerStatus | None:
+    """The status object of one worker; None when it has written none yet.
+
+    Raises:
+        RecordError: a status that cannot be read.
+    """
+    path = status_path(dispatch_id, index, attempt, worker)
+    data = store.read_or_none(path)
+    return None if data is None else wire.load(WorkerStatus, data, store.uri(path))
+
+
+def workers_of(store: Store, dispatch_id: str, attempt: int) -> builtins.list[tuple[int, str]]:
+    """(shard index, worker) of every status object of one attempt: also of pods that are gone and nobody saw."""
+    found = []
+    for path in store.list(f"dispatches/{_name(dispatch_id)}"):
+        match = re.fullmatch(rf".*/(\d+)\.{attempt}(?:\.([A-Za-z0-9_-]+))?\.status\.json", path)
+        if match is not None:
+            found.append((int(match[1]), match[2] or ""))
+    return found
+
+
 def read_statuses(store: Store, dispatch_id: str, indexes: Iterable[int], attempt: int) -> dict[int, WorkerStatus]:
     """The status objects of one attempt, by shard index; a worker that has written none yet is left out.
 
     Raises:
         RecordError: a status that cannot be read.
     """
-    statuses = {}
-    for index in indexes:
-        path = status_path(dispatch_id, index, attempt)
-        if (data := store.read_or_none(path)) is not None:
-            statuses[index] = wire.load(WorkerStatus, data, store.uri(path))
-    return statuses
+    found = {index: read_status(store, dispatch_id, index, attempt) for index in indexes}
+    return {index: status for index, status in found.items() if status is not None}

@@ -24,9 +24,9 @@ from edits.storage import Store, status_path
 class Board:
     """What the worker says about itself. All methods may be called from any thread."""
 
-    def __init__(self, store: Store, dispatch_id: str, index: int, attempt: int) -> None:
+    def __init__(self, store: Store, dispatch_id: str, index: int, attempt: int, name: str = "") -> None:
         self._store = store
-        self._path = status_path(dispatch_id, index, attempt)
+        self._path = status_path(dispatch_id, index, attempt, name)
         self._lock = threading.Lock()
         """Over `_status`, never for long: a slow store must not hold up an edit."""
         self._writing = threading.Lock()
@@ -34,7 +34,7 @@ class Board:
         self._status = WorkerStatus(
             dispatch_id=dispatch_id, index=index, attempt=attempt, state="loading", done=(), edited=(), failed=(),
             current="", step=0, steps=0, gpu_seconds=0.0, device="", peak_memory_bytes=0, updated_at=0.0,
-            exit_code=None,
+            exit_code=None, worker=name,
         )  # fmt: skip
 
     @property

@@ -31,12 +31,15 @@ class Outcome:
     """What a worker's end means for its shard."""
 
     category: str
-    """`done`, `failed`, `transient`, `device_memory`, `killed`, `crashed`, `usage`."""
+    """`done`, `failed`, `transient`, `device_memory`, `killed`, `crashed`, `usage`; of a pod also the words of
+    `tasks.kubernetes_pods`."""
     retry: bool
     """Whether another worker may get further."""
     counts: bool
     """Whether it is an attempt that is used up: being stopped or killed is not."""
     summary: str
+    remedy: str = ""
+    """What a person can do about it; empty when nothing is to be done or the summary says it."""
 
 
 _OUTCOMES = {

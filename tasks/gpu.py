@@ -231,12 +231,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     stopping = Stopping(Exit.STOPPED, arguments.parent_pipe)
     try:
-        address = shard_address(arguments.shard, os.environ)
+        address = shard_address(arguments.shard, os.environ, arguments.indexes)
         store = Store(address.store)
     except SamaflowError as error:
         sys.stderr.write(f"samaflow-worker: {error}\n")
         return Exit.FAILED
-    board = Board(store, address.dispatch_id, address.index, arguments.attempt)
+    board = Board(store, address.dispatch_id, address.index, arguments.attempt, arguments.name)
     with tempfile.TemporaryDirectory(prefix="samaflow-worker-") as scratch:
         stopping.say_first(lambda reason: _say_farewell(board, Path(scratch), reason))
         try:
@@ -265,6 +265,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "shard", metavar="SHARD_URI", help="{store}/dispatches/<id>/<index>.json, or its folder and '/'"
     )
     parser.add_argument("--attempt", type=int, default=0, help="number of the round; names the status object")
+    parser.add_argument(
+        "--name", default="", help="this worker's own, where a shard may have several; names the status"
+    )
+    parser.add_argument("--indexes", default="", help="after a '/': which shard is meant by each JOB_COMPLETION_INDEX")
     parser.add_argument("--parent-pipe", action="store_true", help="end when standard input closes")
     return parser.parse_args(argv)
 

@@ -24,8 +24,10 @@ class ShardAddress:
     index: int
 
 
-def shard_address(uri: str, environ: Mapping[str, str]) -> ShardAddress:
+def shard_address(uri: str, environ: Mapping[str, str], indexes: str = "") -> ShardAddress:
     """Take `{store}/dispatches/<dispatch_id>/<index>.json` apart; after a `/` at the end comes JOB_COMPLETION_INDEX.
+
+    With `indexes` (`3,17`) that variable counts in this list: a later round needs workers for some shards only.
 
     Raises:
         SettingsError: another form of URI, or no index.
@@ -36,11 +38,20 @@ def shard_address(uri: str, environ: Mapping[str, str]) -> ShardAddress:
             raise SettingsError(
                 f"{uri} ends with '/', so JOB_COMPLETION_INDEX must be the shard's number, not {index!r}"
             )
-        uri = f"{uri}{index}.json"
+        uri = f"{uri}{_listed(indexes, int(index)) if indexes else index}.json"
     match = re.fullmatch(r"(.+)/dispatches/([A-Za-z0-9_-]+)/(\d+)\.json", uri)
     if match is None:
         raise SettingsError(f"{uri}: a shard is {{store}}/dispatches/<dispatch_id>/<index>.json")
     return ShardAddress(match[1], match[2], int(match[3]))
+
+
+def _listed(indexes: str, position: int) -> str:
+    numbers = indexes.split(",")
+    if not all(number.isdecimal() for number in numbers) or position >= len(numbers):
+        raise SettingsError(
+            f"--indexes {indexes}: no shard number stands at position {position} (JOB_COMPLETION_INDEX)"
+        )
+    return numbers[position]
 
 
 def load_shard(store: Store, address: ShardAddress) -> Shard:
