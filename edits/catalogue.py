@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-DETAILS = ("full", "upscale")
-"""How the source's resolution comes back: its own picture plus the difference, or the edited picture resized."""
+DETAILS = ("full", "tone", "upscale")
+"""How the source's resolution comes back. `full`: the source's own picture but where it was edited. `tone`: the same,
+and outside the edit the source follows the model's tone. `upscale`: the edited picture alone, resized."""
+OWN_DETAIL = "auto"
+"""The detail that suits the editor."""
 
 SCOPES = ("range", "full")
 """What is delivered: the frames asked for, or the whole source with only those changed."""
@@ -95,6 +98,8 @@ class EditorEntry:
     default_weights: str
     check_instruction: Callable[[str], None]
     """Raises `edits.errors.InstructionError`, which says what the editor knows."""
+    default_detail: str = "full"
+    """One of `DETAILS`: what suits the editor where neither row nor settings say."""
 
 
 Catalogue = Mapping[str, EditorEntry]

@@ -137,7 +137,9 @@ COLUMNS: tuple[Column, ...] = (
         sampler=True,
     ),
     Column("deliverable", _text, "The kind of file to deliver; empty: the settings' default.", "ffv1"),
-    Column("detail", _text, "How the source's resolution comes back: full or upscale.", "full"),
+    Column(
+        "detail", _text, "How the source's detail comes back: full, tone, upscale; empty: as suits the editor.", "full"
+    ),
     Column(
         "output",
         _place,

@@ -88,7 +88,7 @@ class EditJob:
     """None for editors without a sampler."""
     deliverable: str
     detail: str
-    """`full` (source plus the resized difference) or `upscale` (the edited picture, resized)."""
+    """`full`, `tone` or `upscale`: how the source's resolution comes back."""
     output: str
     """Absolute URI of the deliverable file."""
     project: str

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edits.catalogue import ALPHAS, DETAILS, FITS, INTERLACED, SCOPES, Card, Catalogue
+from edits.catalogue import ALPHAS, DETAILS, FITS, INTERLACED, OWN_DETAIL, SCOPES, Card, Catalogue
 from edits.columns import BY_NAME, COLUMNS, SAMPLER
 from edits.errors import CellError, InstructionError, RowError, SettingsError, TrustError, nearest, shortened
 from edits.job import Sampling
@@ -155,7 +155,7 @@ class RowCheck:
             seed=cells["seed"] or 0,
             sampling=sampling,
             deliverable=_known("deliverable", cells, self._settings.default_deliverable, self._deliverables, errors),
-            detail=_known("detail", cells, self._settings.default_detail, DETAILS, errors),
+            detail=_known("detail", cells, self._own_detail(editor), DETAILS, errors),
             target=self._target(cells["output"], errors),
             output=cells["output"],
             project=cells["project"],
@@ -179,6 +179,13 @@ class RowCheck:
         weights = asked or self._settings.default_weights.get(editor, entry.default_weights)
         errors.expect("weights", weights, entry.weights)
         return weights, entry.weights.get(weights)
+
+    def _own_detail(self, editor: str) -> str:
+        """The detail of a row that names none."""
+        if self._settings.default_detail != OWN_DETAIL:
+            return self._settings.default_detail
+        entry = self._catalogue.get(editor)
+        return DETAILS[0] if entry is None else entry.default_detail
 
     def _check_instruction(self, editor: str, instruction: str) -> None:
         key = (editor, instruction)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edits.catalogue import DETAILS
+from edits.catalogue import DETAILS, OWN_DETAIL
 from edits.errors import SettingsError, nearest, shortened
 from edits.trust import SCHEMES, file_uri
 
@@ -182,8 +182,8 @@ class Settings:
     """Editor to weights, for rows that name none; an editor not listed uses its own default."""
     default_deliverable: str = _setting("defaults.deliverable", TEXT, "h264")
     """Deliverable of rows that name none."""
-    default_detail: str = _setting("defaults.detail", _choice(DETAILS), "full")
-    """Detail of rows that name none."""
+    default_detail: str = _setting("defaults.detail", _choice((OWN_DETAIL, *DETAILS)), OWN_DETAIL)
+    """Detail of rows that name none; `auto` is what suits the editor."""
     max_pixels: int = _setting("limits.max_pixels", _whole(1), 8192 * 4320)
     """Pixels of a source's frame above which it is refused."""
     max_duration_hours: float = _setting("limits.max_duration_hours", _number(0, above=True), 12.0)

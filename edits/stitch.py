@@ -16,12 +16,17 @@ from edits.errors import VerificationError
 from edits.media.ahead import Ahead
 from edits.media.blend import Takeover, shares, takeovers
 from edits.media.chunkfile import ChunkReader
-from edits.media.detail import Enlarger, Restorer, mixed, mixed_pictures
+from edits.media.detail import Edit, Enlarger, Layers, Map, Restorer, mixed, mixed_pictures
 from edits.media.encode import Writer
 from edits.media.formats import Plane
+from edits.media.levels import Levels
+from edits.media.mask import METHODS
+from edits.media.maskfile import Masks
+from edits.media.overlaps import levels_of
 from edits.media.reader import Source, indexed_frames
-from edits.media.reading import Changes, ChunkFile, changes_of
+from edits.media.reading import Changes, Pictures, changes_of
 from edits.media.records import Progress, StitchChunk, StitchRequest
+from edits.media.samples import Samples, seams_of
 from edits.media.split import Squeezer
 from edits.media.still import Stills
 
@@ -44,11 +49,13 @@ def stitch(request: StitchRequest, progress: Progress) -> None:
     plan = takeovers(core.chunks, core.start, core.end, core.blend)
     _require_files(request)
     detail = _DETAILS[request.detail](core)
+    seams = seams_of(plan, [chunk.shot for chunk in request.chunks])
     with ExitStack() as stack:
         source = stack.enter_context(Source(Path(request.source)))
         writer = stack.enter_context(Writer(request))
+        samples = stack.enter_context(Samples(request, seams))
         originals = stack.enter_context(Ahead(_range(source, request)))
-        middle = _changes(core, plan, detail, itertools.islice(originals, core.end - core.start))
+        middle = detail.settle(_changes(core, plan, detail, itertools.islice(originals, core.end - core.start)))
         changes = stack.enter_context(Ahead(_with_ends(request, originals, middle)))
         frames = stack.enter_context(
             Ahead((original, _composed(detail, original, change)) for original, change in changes)
@@ -57,6 +64,7 @@ def stitch(request: StitchRequest, progress: Progress) -> None:
         for number, (original, edited) in enumerate(frames, request.start):
             writer.write(edited, number)
             stills.note(number, original, edited)
+            samples.note(number, original, edited)
             progress(number + 1 - request.start, request.end - request.start)
 
 
@@ -65,12 +73,13 @@ _UNTOUCHED = object()
 
 
 def _with_ends(
-    request: StitchRequest, originals: Iterator[av.VideoFrame], middle: Iterator[tuple[av.VideoFrame, Any]]
+    request: StitchRequest, originals: Iterator[av.VideoFrame], middle: Iterator[Edited]
 ) -> Iterator[tuple[av.VideoFrame, Any]]:
     """The frames before the edited range, those of it (which `middle` takes from `originals` too), those after it."""
     for original in itertools.islice(originals, request.edited_range[0] - request.start):
         yield original, _UNTOUCHED
-    yield from middle
+    for _, original, change in middle:
+        yield original, change
     for original in originals:
         yield original, _UNTOUCHED
 
@@ -106,9 +115,10 @@ class _Reading(Protocol):
 
 def _changes(
     request: StitchRequest, plan: Sequence[Takeover], detail: _Detail, originals: Iterator[av.VideoFrame]
-) -> Iterator[tuple[av.VideoFrame, Any]]:
+) -> Iterator[Edited]:
     """Each frame of the range with what `detail` makes of the chunks that have a part in it."""
     readings: dict[int, _Reading] = {}
+    levels = _ShotLevels(request.chunks)
     first = 0
     with ExitStack() as stack:
         stack.callback(_close_all, readings)
@@ -120,10 +130,30 @@ def _changes(
                 readings.pop(place).finish()
             for place, _ in parts:
                 if place not in readings:
-                    readings[place] = detail.open(request.chunks[place])
-            yield original, detail.mix(original, number, [(readings[place], weight) for place, weight in parts])
+                    readings[place] = detail.open(request.chunks[place], levels.of(place))
+            yield number, original, detail.mix(original, number, [(readings[place], weight) for place, weight in parts])
         for reading in readings.values():
             reading.finish()
+
+
+class _ShotLevels:
+    """What makes the chunks of a shot agree, found out when the shot is come to."""
+
+    def __init__(self, chunks: Sequence[StitchChunk]) -> None:
+        self._chunks = chunks
+        self._first = 0
+        self._levels: tuple[Levels, ...] | None = None
+        self._shot: int | None = None
+
+    def of(self, place: int) -> Levels | None:
+        """The levels of the chunk at that place; None where its shot's overlaps agree exactly."""
+        shot = self._chunks[place].shot
+        if shot != self._shot:
+            self._shot = shot
+            places = [other for other, chunk in enumerate(self._chunks) if chunk.shot == shot]
+            self._first = places[0]
+            self._levels = levels_of([self._chunks[other] for other in places])
+        return None if self._levels is None else self._levels[place - self._first]
 
 
 def _reaching(plan: Sequence[Takeover], first: int, number: int) -> list[Takeover]:
@@ -136,40 +166,59 @@ def _close_all(readings: dict[int, _Reading]) -> None:
         reading.close()
 
 
-# -- the two kinds of detail ------------------------------------------------------------------------------------------
+# -- kinds of detail --------------------------------------------------------------------------------------------------
+
+Edited = tuple[int, av.VideoFrame, Any]
+"""A frame's number, the frame, and what a kind of detail makes of the chunks."""
 
 
 class _Detail(Protocol):
     """How edited chunks become frames at the source's size."""
 
-    def open(self, chunk: StitchChunk) -> Any:
+    def open(self, chunk: StitchChunk, levels: Levels | None) -> Any:
         """A reading of a chunk."""
 
     def mix(self, original: av.VideoFrame, number: int, parts: list[tuple[Any, float]]) -> Any:
         """The weighted mean of what the open chunks hold for frame `number`."""
 
+    def settle(self, frames: Iterator[Edited]) -> Iterator[Edited]:
+        """The same frames, with what can only be said when later ones are known."""
+
     def compose(self, original: av.VideoFrame, change: Any) -> av.VideoFrame:
         """The finished frame in the source's pixel format."""
 
 
-class _Restoring:
-    """`full`: the source's own planes plus the resized difference between a chunk's output and input."""
+class _Masking:
+    """`full` and `tone`: the edited picture where a mask says so, else the source and what `outside` adds to it."""
 
     def __init__(self, request: StitchRequest) -> None:
         self._restorer = Restorer(request.index)
         window = request.chunks[0].window
         with ChunkReader(Path(request.chunks[0].input)) as reader:
-            self._squeezer = Squeezer(request.index, *(window[2:] if window else reader.size))
+            size = window[2:] if window else reader.size
+        self._squeezer = Squeezer(request.index, *size)
+        self._masks = Masks(request, size)
+        self._method = METHODS[request.detail]
 
-    def open(self, chunk: StitchChunk) -> Changes:
-        return changes_of(chunk)
+    def open(self, chunk: StitchChunk, levels: Levels | None) -> Changes:
+        return changes_of(chunk, levels)
 
-    def mix(self, original: av.VideoFrame, number: int, parts: list[tuple[Changes, float]]) -> Sequence[Plane] | None:
+    def mix(self, original: av.VideoFrame, number: int, parts: list[tuple[Changes, float]]) -> Edit | None:
         squeezed = cache(lambda: self._squeezer.rgb(original))
-        change = mixed([(part.at(number, squeezed), weight) for part, weight in parts])
-        return None if change is None else self._restorer.yuv(change, squeezed)
+        return mixed([(part.at(number, squeezed), weight) for part, weight in parts])
 
-    def compose(self, original: av.VideoFrame, change: Sequence[Plane] | None) -> av.VideoFrame:
+    def settle(self, frames: Iterator[Edited]) -> Iterator[Edited]:
+        for number, original, edit, mask in self._masks.over(frames):
+            yield number, original, self._layers(edit, mask)
+
+    def _layers(self, edit: Edit | None, mask: Map | None) -> Layers:
+        if edit is None:
+            return Layers(None)
+        outside = self._method.outside(edit, mask)
+        added = None if outside is None else self._restorer.added(outside)
+        return Layers(added) if mask is None else Layers(added, self._restorer.picture(edit), mask)
+
+    def compose(self, original: av.VideoFrame, change: Layers) -> av.VideoFrame:
         return self._restorer.apply(original, change)
 
 
@@ -179,15 +228,22 @@ class _Enlarging:
     def __init__(self, request: StitchRequest) -> None:
         self._enlarger = Enlarger(request.index)
 
-    def open(self, chunk: StitchChunk) -> ChunkFile:
-        return ChunkFile(chunk.output, chunk)
+    def open(self, chunk: StitchChunk, levels: Levels | None) -> Pictures:
+        return Pictures(chunk, levels)
 
-    def mix(self, original: av.VideoFrame, number: int, parts: list[tuple[ChunkFile, float]]) -> Plane:
+    def mix(self, original: av.VideoFrame, number: int, parts: list[tuple[Pictures, float]]) -> Plane:
         return mixed_pictures([(part.at(number), weight) for part, weight in parts])
+
+    def settle(self, frames: Iterator[Edited]) -> Iterator[Edited]:
+        return frames
 
     def compose(self, original: av.VideoFrame, change: Plane) -> av.VideoFrame:
         return self._enlarger.frame(change)
 
 
-_DETAILS: dict[str, Callable[[StitchRequest], _Detail]] = {"full": _Restoring, "upscale": _Enlarging}
+_DETAILS: dict[str, Callable[[StitchRequest], _Detail]] = {
+    "full": _Masking,
+    "tone": _Masking,
+    "upscale": _Enlarging,
+}
 """A row's `detail`."""

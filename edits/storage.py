@@ -217,6 +217,14 @@ def pictures_path(job_id: str) -> str:
     return f"jobs/{_name(job_id)}/report/pictures.json"
 
 
+def seams_path(job_id: str) -> str:
+    return f"jobs/{_name(job_id)}/report/seams.json"
+
+
+def mask_path(job_id: str) -> str:
+    return f"jobs/{_name(job_id)}/report/mask.mkv"
+
+
 def _name(key: str) -> str:
     """`key`, if it can be one part of a path."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", key):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
+from edits.catalogue import OWN_DETAIL
 from edits.manifest import one_row_manifest
 from flows.edit_manifest import RUNNER, Allow, Overwrite, Store, Workers, edit
 from tasks.conclude import Summary
@@ -30,7 +31,7 @@ def edit_video(
     end: Position = "",
     seed: Seed = None,
     deliverable: Literal["h264", "prores_422_hq", "ffv1"] = "h264",
-    detail: Literal["full", "upscale"] = "full",
+    detail: Literal["auto", "full", "tone", "upscale"] = "auto",
     output: Output = "",
     store: Store = None,
     workers: Workers = None,
@@ -51,7 +52,7 @@ def edit_video(
         "end": end,
         "seed": "" if seed is None else str(seed),
         "deliverable": deliverable,
-        "detail": detail,
+        "detail": "" if detail == OWN_DETAIL else detail,
         "output": output,
     }
     folder = Path.cwd()

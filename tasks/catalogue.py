@@ -12,6 +12,9 @@ from sama_model.cards import CARDS
 from sama_model.editors import check_instruction
 from sama_model.editors.base import InstructionError as ModelInstructionError
 
+_DETAILS = {"grade": "tone"}
+"""A grade changes tone alone: the source keeps its detail everywhere."""
+
 
 def build_catalogue(settings: Settings) -> Catalogue:
     """Every editor with its weights; the first card of an editor is its default unless the settings name another."""
@@ -24,6 +27,7 @@ def build_catalogue(settings: Settings) -> Catalogue:
             weights=cards,
             default_weights=settings.default_weights.get(editor, next(iter(cards))),
             check_instruction=partial(_check, editor),
+            default_detail=_DETAILS.get(editor, "full"),
         )
         for editor, cards in weights.items()
     }

@@ -16,13 +16,15 @@ from edits.keys import sha256_of
 from edits.media import child
 from edits.media.asked import as_asked
 from edits.media.fit import window_of
-from edits.media.records import FrameIndex, Picture, Pictures, StitchChunk, StitchRequest, Verification
+from edits.media.maskfile import mask_name, mask_path
+from edits.media.records import Check, FrameIndex, Picture, Pictures, StitchChunk, StitchRequest, Verification
 from edits.media.still import after_name, before_name
 from edits.trust import readable
 from tasks import publish, record
 from tasks.intake import index_of, source_file
 from tasks.report import frames_to_show
 from tasks.run import Run
+from tasks.seams import check_of, measured
 from tasks.split import Prepared
 
 PICTURES = 4
@@ -48,9 +50,13 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         child.run("stitch", request, run.limits, run.board.reporter(job.line, "stitch"))
         sql.change_state(run.db, job.job_id, JobState.CHECKING, "stitched")
         verification = child.run("verify", request, run.limits, run.board.reporter(job.line, "verify"))
+        seams = keep_seams(run, plan, request)
+        if seams is not None:
+            verification = replace(verification, checks=(*verification.checks, seams))
         check(run, plan, request, verification)
         finished = Path(request.output)
         keep_pictures(run, plan, request)
+        keep_masks(run, plan, request)
         publish.publish(run, job, finished, verification, markers)
         record.end_job(run, job, JobState.DELIVERED, f"published as {readable(job.output)}")
         return verification
@@ -103,11 +109,32 @@ def keep_pictures(run: Run, plan: VideoPlan, request: StitchRequest) -> None:
             seconds=float((index.pts[frame] - index.pts[0]) * index.time_base),
             before=(folder / before_name(frame)).read_bytes(),
             after=(folder / after_name(frame)).read_bytes(),
+            mask=_bytes_of(folder / mask_name(frame)),
         )
         for shot, frame in frames_to_show(plan.shots, PICTURES)
     ]
     whole = Pictures(tuple(pictures), index.colour.assumed, index.not_carried)
     run.store.put_bytes(storage.pictures_path(plan.job.job_id), wire.dump(whole))
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def keep_masks(run: Run, plan: VideoPlan, request: StitchRequest) -> None:
+    """Put the video of masks into the store, if any frame has one."""
+    masks = mask_path(request.output)
+    if masks.exists():
+        run.store.put_file(storage.mask_path(plan.job.job_id), masks)
+
+
+def keep_seams(run: Run, plan: VideoPlan, request: StitchRequest) -> Check | None:
+    """Measure the seams and put what they are worth into the store; None where there are none."""
+    found = measured(request)
+    if not found.count:
+        return None
+    run.store.put_bytes(storage.seams_path(plan.job.job_id), wire.dump(found))
+    return check_of(found)
 
 
 def _stitch_chunk(run: Run, chunk: Chunk, marker: Marker, folder: Path) -> StitchChunk:

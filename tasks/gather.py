@@ -23,10 +23,12 @@ from tasks.report import (
     ReportPicture,
     ReportProblem,
     ReportRow,
+    ReportSeam,
     ReportTiming,
     render,
 )
 from tasks.run import Run
+from tasks.seams import MeasuredSeam, MeasuredSeams
 from tasks.split import ALREADY
 from tasks.version import code_version
 
@@ -83,6 +85,7 @@ def _job(run: Run, progress: JobProgress) -> ReportJob:
         pictures=tuple(map(_picture, kept.pictures)),
         timings=tuple(ReportTiming(name, spent) for name, spent in progress.seconds_by_stage().items()),
         checks=run.checks.get(job.job_id, ()),
+        seams=tuple(map(_seam, _seams(run, job))) if delivered else (),
         lineage=(*_facts(job, plan, artifact.sha256 if artifact and delivered else ""), *_remarks(kept)),
         problem=None if delivered else _problem(progress),
         project=job.project,
@@ -112,7 +115,17 @@ def _kept(run: Run, job: EditJob) -> Pictures:
 
 
 def _picture(kept: Picture) -> ReportPicture:
-    return ReportPicture(kept.shot, kept.frame, kept.seconds, kept.before, kept.after)
+    return ReportPicture(kept.shot, kept.frame, kept.seconds, kept.before, kept.after, kept.mask)
+
+
+def _seams(run: Run, job: EditJob) -> tuple[MeasuredSeam, ...]:
+    path = storage.seams_path(job.job_id)
+    data = run.store.read_or_none(path)
+    return () if data is None else wire.load(MeasuredSeams, data, path).seams
+
+
+def _seam(seam: MeasuredSeam) -> ReportSeam:
+    return ReportSeam(seam.frame, seam.difference, seam.warp, seam.luma, seam.sharpness, seam.shows)
 
 
 def _facts(job: EditJob, plan: VideoPlan | None, sha256: str) -> Iterator[ReportFact]:

@@ -62,6 +62,22 @@ class ReportPicture:
     before: bytes
     after: bytes | None
     """None when there is no deliverable to take it from."""
+    mask: bytes | None = None
+    """White where the edit lies, black where the source does; None without a mask."""
+
+
+@dataclass(frozen=True)
+class ReportSeam:
+    """One place where two chunks of a shot were joined, in ratios to places without a seam."""
+
+    frame: int
+    """First source frame in which the later chunk has a part."""
+    difference: float
+    warp: float
+    luma: float
+    sharpness: float
+    shows: tuple[str, ...]
+    """Measures that are beyond their bound."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +136,7 @@ class ReportJob:
     pictures: tuple[ReportPicture, ...] = ()
     timings: tuple[ReportTiming, ...] = ()
     checks: tuple[Check, ...] = ()
+    seams: tuple[ReportSeam, ...] = ()
     lineage: tuple[ReportFact, ...] = ()
     problem: ReportProblem | None = None
     project: str = ""

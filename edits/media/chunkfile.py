@@ -30,10 +30,10 @@ _RATE = Fraction(25)
 """Matroska wants times; they mean nothing here."""
 
 _CODECS: dict[str, tuple[str, str, dict[str, str]]] = {
-    "uint8": ("libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast"}),
+    "uint8": ("libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast", "g": "16"}),
     "uint16": ("ffv1", "gbrp16le", {"level": "3", "slices": "4", "slicecrc": "1"}),
 }
-"""dtype -> encoder, pixel format that it is fed, options."""
+"""dtype -> encoder, pixel format that it is fed, options. With a key frame each 16 an overlap can be read alone."""
 
 _THREADS = 2
 """Of a reader or writer. Fixed for the writer, so that equal frames are equal bytes on any machine."""
@@ -185,6 +185,26 @@ class ChunkReader:
                 if frame.is_corrupt:
                     raise VerificationError(f"{self.path}: a frame before {self._seen} is damaged; {_AGAIN}")
                 yield self._rgb(frame)
+
+    def frames_from(self, first: int) -> Iterator[tuple[int, Rgb]]:
+        """(number in the file, (H, W, 3)) of each frame from number `first` on, decoded from the key frame before it.
+
+        Call once, instead of `frames`; `count` knows nothing of what was passed over.
+
+        Raises:
+            VerificationError: the file is damaged, or holds something else than RGB.
+        """
+        base = self._stream.time_base
+        assert base is not None
+        try:
+            self._container.seek(round(first / _RATE / base), stream=self._stream)
+        except FFmpegError as error:
+            raise self._unreadable(error) from error
+        for packet in self._packets:
+            for frame in self._decoded(packet):
+                number = round((frame.pts or 0) * base * _RATE)
+                if number >= first:
+                    yield number, self._rgb(frame)
 
     def count(self) -> int:
         """Number of frames in the file, by reading what is left of it without decoding. No frames come after this."""

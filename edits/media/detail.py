@@ -1,28 +1,33 @@
-"""Putting an edit back into the source's own planes: by resized difference, or by the whole resized picture.
+"""Putting an edit back into the source's own planes: by resized difference, by the whole resized picture, or by a mask.
 
 All arrays. A difference is float32 at working size; planes keep the source's depth and subsampling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from edits.media.chunkfile import Rgb
 from edits.media.colour import rgb_to_yuv
-from edits.media.formats import PixelFormat, Plane, copied, new_frame, pixel_format, planes
+from edits.media.formats import Plane, copied, new_frame, pixel_format, planes
+from edits.media.levels import SAME, Levels, levelled
 from edits.media.records import FrameIndex
 from edits.media.tone import curve_of
 
 Difference = npt.NDArray[Any]
 """(H, W, 3) RGB difference: int16 for one chunk, float32 for a mixture; in levels of 8 bits."""
+Map = npt.NDArray[np.float32]
+"""(h, w): one value a pixel, at any size."""
 
+_COLOURS = 3
+"""Planes that hold colour; a fourth is alpha, which no edit touches."""
 _PER_LEVEL = 257.0
 """16-bit code values in one 8-bit level: 255 * 257 = 65535."""
 
@@ -37,55 +42,116 @@ def difference(output: Rgb, source: Rgb) -> Difference | None:
     return np.subtract(output, source, dtype=np.int16)
 
 
-def mixed(parts: Sequence[tuple[Difference | None, float]]) -> Difference | None:
-    """The weighted sum of differences; None (nothing changed) counts as zero, and stays None when all are."""
+@dataclass(frozen=True)
+class Edit:
+    """What an edit made of one frame, at working size."""
+
+    source: Rgb
+    """(H, W, 3) uint8: what was edited."""
+    change: Difference
+
+
+def edit_of(output: Rgb, source: Rgb, levels: Levels | None) -> Edit | None:
+    """The edit that made `output`, after `levels`, of `source`; None where it changed nothing at all."""
+    if levels is None or levels == SAME:
+        change = difference(output, source)
+        return None if change is None else Edit(source, change)
+    return Edit(source, levelled(_levels(output), levels) - source)
+
+
+def mixed(parts: Sequence[tuple[Edit | None, float]]) -> Edit | None:
+    """The weighted sum of edits of one frame; None counts as no change, and stays None when all are."""
     changed = [(part, weight) for part, weight in parts if part is not None]
     if not changed:
         return None
+    first = changed[0][0]
     if len(parts) == 1:
-        return changed[0][0]
-    total = changed[0][0].astype(np.float32) * np.float32(changed[0][1])
+        return first
+    total = first.change.astype(np.float32) * np.float32(changed[0][1])
     for part, weight in changed[1:]:
-        total += part.astype(np.float32) * np.float32(weight)
-    return total
+        total += part.change.astype(np.float32) * np.float32(weight)
+    return Edit(first.source, total)
+
+
+class Layers(NamedTuple):
+    """One frame's edit as Y, U and V code values at working size, ready to be laid over the source's planes."""
+
+    outside: Sequence[Plane] | None
+    """What is added to the source; None: nothing."""
+    inside: Sequence[Plane] | None = None
+    """The edited picture itself; None where the mask is empty."""
+    mask: Map | None = None
+    """(h, w) from 0, the source and what is added to it, to 1, the edited picture."""
 
 
 class Restorer:
-    """Full detail: the source's planes plus the resized difference."""
+    """The source's own planes, plus a resized difference, and where a mask says so the resized edit in their place."""
 
     def __init__(self, index: FrameIndex) -> None:
         self._form = pixel_format(index.pixel_format, "source")
         self._size = (index.width, index.height)
-        matrix = rgb_to_yuv(index.colour, self._form.depth)[:, :3]
+        matrix = rgb_to_yuv(index.colour, self._form.depth)
         self._rows = [np.ascontiguousarray(row[None]) for row in matrix]
+        self._linear = [np.ascontiguousarray(row[:, :3]) for row in self._rows]
         self._curve = curve_of(index)
 
-    def yuv(self, change: Difference, given: Callable[[], Rgb] | None = None) -> tuple[Plane, ...]:
-        """The difference as Y, U and V code values at working size. `given` is what was edited: of HDR, the difference
-        is that of what its tone curve makes of both."""
-        levels = change.astype(np.float32)
-        if self._curve is not None and given is not None:
-            before = given().astype(np.float32)
+    def added(self, edit: Edit) -> tuple[Plane, ...]:
+        """The difference as Y, U and V code values, at its own size; of HDR, that of what its tone curve makes of both."""
+        levels = edit.change.astype(np.float32)
+        if self._curve is not None:
+            before = edit.source.astype(np.float32)
             levels = self._curve.to_hdr(before + levels) - self._curve.to_hdr(before)
-        return tuple(np.asarray(cv2.transform(levels, row)) for row in self._rows)
+        return tuple(np.asarray(cv2.transform(levels, row)) for row in self._linear)
 
-    def apply(self, frame: av.VideoFrame, change: Sequence[Plane] | None) -> av.VideoFrame:
-        """The edited frame in the source's own format. Without a change the source's planes, untouched."""
+    def picture(self, edit: Edit) -> tuple[Plane, ...]:
+        """The edited picture as Y, U and V code values, at working size, with fractions of a code value."""
+        whole = edit.change.astype(np.float32) + edit.source
+        if self._curve is not None:
+            whole = self._curve.to_hdr(whole)
+        return tuple(np.asarray(cv2.transform(whole, row)) for row in self._rows)
+
+    def apply(self, frame: av.VideoFrame, layers: Layers) -> av.VideoFrame:
+        """The edited frame in the source's own format. Without layers the source's planes, untouched."""
         sources = planes(frame)
-        if change is None:
+        if layers.outside is None and layers.inside is None:
             return frame if frame.format.name == self._form.name else copied(sources, self._form, *self._size)
         result, targets = new_frame(self._form, *self._size)
-        for source, target, part in zip(sources, targets, change, strict=True):
-            self._add(source, part, target)
+        for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            if number == _COLOURS:
+                np.copyto(target, source)
+                continue
+            added = None if layers.outside is None else layers.outside[number]
+            if layers.inside is None or layers.mask is None:
+                assert added is not None
+                self._add(source, added, target)
+            else:
+                self._lay(source, added, layers.inside[number], layers.mask, target)
         return result
 
     def _add(self, source: npt.NDArray[Any], part: npt.NDArray[np.float32], target: npt.NDArray[Any]) -> None:
-        height, width = source.shape
-        large = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
+        large = _enlarged(part, source, cv2.INTER_LINEAR)
         depth = cv2.CV_8U if self._form.depth == 8 else cv2.CV_16U
         cv2.add(source, large, dst=target, dtype=depth)
         if self._form.depth > 8:
             np.minimum(target, self._form.peak, out=target)
+
+    def _lay(
+        self, source: npt.NDArray[Any], added: Plane | None, inside: Plane, mask: Map, target: npt.NDArray[Any]
+    ) -> None:
+        """Where the mask is exactly 0 nothing but `added` reaches the source's codes."""
+        under = source.astype(np.float32)
+        if added is not None:
+            under += _enlarged(added, source, cv2.INTER_LINEAR)
+        over = _enlarged(inside, source, cv2.INTER_LANCZOS4)
+        over -= under
+        over *= _enlarged(mask, source, cv2.INTER_LINEAR)
+        under += over
+        np.copyto(target, np.clip(np.rint(under, out=under), 0, self._form.peak, out=under), casting="unsafe")
+
+
+def _enlarged(part: Plane, target: npt.NDArray[Any], interpolation: int) -> npt.NDArray[np.float32]:
+    height, width = target.shape
+    return np.asarray(cv2.resize(part, (width, height), interpolation=interpolation))
 
 
 class Enlarger:
@@ -93,35 +159,36 @@ class Enlarger:
 
     def __init__(self, index: FrameIndex) -> None:
         self._form = pixel_format(index.pixel_format, "source")
-        self._size = {"width": index.width, "height": index.height}
-        self._matrix = rgb_to_yuv(index.colour, self._form.depth)
+        self._size = (index.width, index.height)
+        self._rows = [np.ascontiguousarray(row[None]) for row in rgb_to_yuv(index.colour, self._form.depth)]
         self._curve = curve_of(index)
-        self._reformatter = VideoReformatter()
 
     def frame(self, picture: npt.NDArray[np.float32]) -> av.VideoFrame:
-        """`picture` is (H, W, 3) RGB in 8-bit levels."""
-        height, width = picture.shape[:2]
+        """`picture` is (H, W, 3) RGB in 8-bit levels; it is rounded once, at the end, to the source's depth."""
         if self._curve is not None:
             picture = self._curve.to_hdr(picture)
-        mixture = np.asarray(cv2.transform(picture, self._matrix))
-        codes: Plane = np.clip(np.rint(mixture), 0, self._form.peak).astype(self._form.dtype)
-        whole = PixelFormat(self._form.full_chroma, self._form.depth, 0, 0)
-        small = copied([np.asarray(plane) for plane in cv2.split(codes)], whole, width, height)
-        return self._reformatter.reformat(small, **self._size, format=self._form.name, interpolation=_RESAMPLER)
+        result, targets = new_frame(self._form, *self._size)
+        for target, row in zip(targets, self._rows, strict=True):
+            large = _enlarged(np.asarray(cv2.transform(picture, row)), target, cv2.INTER_LANCZOS4)
+            np.copyto(target, np.clip(np.rint(large, out=large), 0, self._form.peak, out=large), casting="unsafe")
+        return result
 
 
-def mixed_pictures(parts: Sequence[tuple[Rgb, float]]) -> npt.NDArray[np.float32]:
+def settled(picture: Rgb, levels: Levels | None) -> npt.NDArray[np.float32]:
+    """A picture (H, W, 3) of either depth in levels of 8 bits, after `levels`."""
+    values = _levels(picture)
+    return values if levels is None or levels == SAME else levelled(values, levels)
+
+
+def mixed_pictures(parts: Sequence[tuple[npt.NDArray[np.float32], float]]) -> npt.NDArray[np.float32]:
     """The weighted mean of pictures in 8-bit levels; where they agree it is exactly what they agree on."""
-    first = _levels(parts[0][0])
+    first = parts[0][0]
     total = first.copy()
     for picture, weight in parts[1:]:
-        total += (_levels(picture) - first) * np.float32(weight)
+        total += (picture - first) * np.float32(weight)
     return total
 
 
 def _levels(picture: Rgb) -> npt.NDArray[np.float32]:
     levels = picture.astype(np.float32)
     return levels / np.float32(_PER_LEVEL) if picture.dtype == np.uint16 else levels
-
-
-_RESAMPLER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT

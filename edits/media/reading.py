@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from edits.errors import VerificationError
 from edits.media.chunkfile import ChunkReader, Rgb
-from edits.media.detail import Difference, difference
+from edits.media.detail import Edit, edit_of, settled
+from edits.media.levels import Levels
 from edits.media.records import StitchChunk
 
 
@@ -72,11 +74,29 @@ def shown(picture: Rgb, window: tuple[int, int, int, int] | None) -> Rgb:
     return picture[top : top + height, left : left + width]
 
 
+class Pictures:
+    """A chunk's output as pictures."""
+
+    def __init__(self, chunk: StitchChunk, levels: Levels | None) -> None:
+        self._file = ChunkFile(chunk.output, chunk)
+        self._levels = levels
+
+    def at(self, number: int) -> npt.NDArray[np.float32]:
+        """(H, W, 3) in levels of 8 bits. Raises VerificationError: the file is damaged, or ends before that frame."""
+        return settled(self._file.at(number), self._levels)
+
+    def finish(self) -> None:
+        self._file.finish()
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class Changes(Protocol):
     """What was changed in a chunk, frame by frame."""
 
-    def at(self, number: int, squeezed: Callable[[], Rgb]) -> Difference | None:
-        """Output minus input for source frame `number`; None if they are equal.
+    def at(self, number: int, squeezed: Callable[[], Rgb]) -> Edit | None:
+        """What the edit made of source frame `number`; None if it left it as it was.
 
         `squeezed` makes the chunk's input of that frame again from the source, which takes a third of decoding it.
         """
@@ -88,11 +108,14 @@ class Changes(Protocol):
         """Close without a check."""
 
 
-def changes_of(chunk: StitchChunk) -> Changes:
-    """Open a chunk. Files of equal bytes hold equal frames: nothing was edited, and nothing need be decoded."""
+def changes_of(chunk: StitchChunk, levels: Levels | None) -> Changes:
+    """Open a chunk. Files of equal bytes hold equal frames: nothing was edited, and nothing need be decoded.
+
+    `levels` make the output agree with the shot's other chunks; None leaves it as it is.
+    """
     if filecmp.cmp(chunk.input, chunk.output, shallow=False):
         return _NoChanges(chunk)
-    return _StoredChanges(chunk)
+    return _StoredChanges(chunk, levels)
 
 
 class _NoChanges:
@@ -112,20 +135,21 @@ class _NoChanges:
 class _StoredChanges:
     """The stored input decides. It is put away once a frame made again from the source has proven equal to it."""
 
-    def __init__(self, chunk: StitchChunk) -> None:
+    def __init__(self, chunk: StitchChunk, levels: Levels | None) -> None:
         self._chunk = chunk
+        self._levels = levels
         self._output = ChunkFile(chunk.output, chunk)
         self._input: ChunkFile | None = ChunkFile(chunk.input, chunk)
         self._undecided = True
 
-    def at(self, number: int, squeezed: Callable[[], Rgb]) -> Difference | None:
+    def at(self, number: int, squeezed: Callable[[], Rgb]) -> Edit | None:
         output, source = self._output.at(number), self._given(number, squeezed)
         if output.shape != source.shape:
             raise VerificationError(
                 f"{self._chunk.output}: its pictures are {output.shape[1]} x {output.shape[0]}, those of its input "
                 f"{source.shape[1]} x {source.shape[0]}; delete it and run the edit again"
             )
-        return difference(output, source)
+        return edit_of(output, source, self._levels)
 
     def _given(self, number: int, squeezed: Callable[[], Rgb]) -> Rgb:
         if self._input is None:

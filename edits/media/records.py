@@ -238,7 +238,7 @@ class StitchRequest:
     detail: str
     deliverable: str
     output: str
-    blend: int = 8
+    blend: int = 6
     """Frames over which two chunks of a shot are mixed; what is left of the overlap after them is dropped."""
     encoder_threads: int = 4
     """Fixed, because some encoders write other bytes with another number."""
@@ -266,6 +266,8 @@ class Picture:
     """When it is shown, from the first frame of the source."""
     before: bytes
     after: bytes
+    mask: bytes | None = None
+    """Where the edit was laid over the source, as grey PNG; None where it was nowhere, or everywhere by `upscale`."""
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,14 @@ from edits.errors import SourceError, VerificationError
 from edits.media.chunkfile import read_chunk, write_chunk
 from edits.media.formats import planes
 from edits.media.index import index_source
+from edits.media.levels import MAX_OFFSET
+from edits.media.maskfile import mask_path
 from edits.media.records import StitchRequest
 from edits.media.split import split
 from edits.media.still import after_name, before_name
 from edits.media.verify import verify
 from edits.stitch import stitch
+from tasks.seams import measured
 from tests.fakes.footage import (
     constant,
     decoded,
@@ -162,7 +165,7 @@ def test_overlaps_are_blended_after_the_lead_and_cuts_are_not(tmp_path: Path, de
     assert [(chunk.start, chunk.end) for chunk in request.chunks] == [(0, 17), (12, 29), (29, 46), (41, 48)]
     stitch(request, unheard)
     found = lifts(source, request)
-    low, high = 10 * 219 / 255, 30 * 219 / 255
+    low, high = 10 * 219 / 255, (30 - MAX_OFFSET) * 219 / 255
     expected = [low] * 16 + [(low + high) / 2] + [high] * 12 + [low] * 16 + [(low + high) / 2] + [high] * 2
     assert found == pytest.approx(expected, abs=0.8)
 
@@ -178,8 +181,8 @@ def test_a_change_in_one_corner_leaves_the_rest_bit_for_bit(tmp_path: Path) -> N
     request = stitched(source, tmp_path / "work", "out.mkv", corner)
     for before, after in zip(decoded(source), decoded(request.output), strict=True):
         first, second = planes(before)[0], planes(after)[0]
-        assert np.array_equal(first[:, 48:], second[:, 48:])
-        assert np.array_equal(first[28:], second[28:])
+        assert np.array_equal(first[:, 120:], second[:, 120:])
+        assert np.array_equal(first[84:], second[84:])
         assert not np.array_equal(first[:20, :36], second[:20, :36])
 
 
@@ -277,8 +280,8 @@ def test_a_source_that_changed_is_refused(request_of_two: StitchRequest) -> None
 
 
 def test_an_unknown_detail_is_refused(request_of_two: StitchRequest) -> None:
-    with pytest.raises(ValueError, match="'tone' is not known"):
-        stitch(replace(request_of_two, detail="tone"), unheard)
+    with pytest.raises(ValueError, match="'half' is not known"):
+        stitch(replace(request_of_two, detail="half"), unheard)
 
 
 def test_what_is_left_of_the_overlap_after_the_blend_is_dropped(request_of_two: StitchRequest) -> None:
@@ -286,8 +289,20 @@ def test_what_is_left_of_the_overlap_after_the_blend_is_dropped(request_of_two: 
     later = replace(request_of_two.chunks[1], lead=0)
     stitch(replace(request_of_two, chunks=(request_of_two.chunks[0], later), blend=1), unheard)
     found = lifts(Path(request_of_two.source), request_of_two)
-    low, high = 10 * 219 / 255, 30 * 219 / 255
+    low, high = 10 * 219 / 255, (30 - MAX_OFFSET) * 219 / 255
     assert found == pytest.approx([low] * 12 + [(low + high) / 2] + [high] * 16, abs=0.8)
+
+
+def test_seams_are_measured_and_masks_kept_beside_the_deliverable(request_of_two: StitchRequest) -> None:
+    stitch(request_of_two, unheard)
+    found = measured(request_of_two)
+    assert found.count == len(found.seams) == 1
+    assert (found.seams[0].frame, found.seams[0].frames) == (16, 2)
+    masks = decoded(mask_path(request_of_two.output))
+    assert len(masks) == 29
+    lifted = [float(mask.to_ndarray().mean()) for mask in masks]
+    assert max(lifted[:10]) == 0, "ten levels everywhere are tone"
+    assert min(lifted[-5:]) > 200, "twenty-four are an edit"
 
 
 def test_two_runs_make_the_same_file(request_of_two: StitchRequest, tmp_path: Path) -> None:

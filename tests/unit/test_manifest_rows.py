@@ -147,7 +147,7 @@ def test_the_examples_of_all_columns_make_a_row(tmp_path: Path) -> None:
         ("guidance", "50.1", "from 0 to 50"),
         ("guidance", "4,5", "with a point"),
         ("deliverable", "h265", "Did you mean 'h264'? Known: h264, prores_422_hq, ffv1."),
-        ("detail", "ful", "Did you mean 'full'? Known: full, upscale."),
+        ("detail", "ful", "Did you mean 'full'? Known: full, tone, upscale."),
         ("output", "/etc/x.mp4", "outside the allowed folders"),
         ("output", "x" * 300 + ".mp4", "255 bytes"),
         ("priority", "1001", "from -1000 to 1000"),

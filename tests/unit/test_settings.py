@@ -37,7 +37,7 @@ def test_the_call_beats_the_environment_beats_the_file_beats_the_default(tmp_pat
     environ = {"SAMAFLOW_WORKERS": "3", "SAMAFLOW_DEFAULT_EDITOR": "environ"}
     settings = load(tmp_path, toml, environ, default_editor="call")
     assert (settings.default_editor, settings.workers, settings.encoder_threads) == ("call", 3, 2)
-    assert settings.default_detail == "full"
+    assert settings.default_detail == "auto"
 
 
 def test_every_setting_can_stand_in_the_file(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_roots_for_a_run_hold_the_output_folder_when_it_is_absolute(tmp_path: Pa
         ("[store]\nuri = 'ftp://x'\n", "s3://bucket/prefix"),
         ("[store]\nuri = ''\n", "a text"),
         ("[paths]\nstate = '~/x'\n", "shell's word"),
-        ("[defaults]\ndetail = 'none'\n", "one of full, upscale"),
+        ("[defaults]\ndetail = 'none'\n", "one of auto, full, tone, upscale"),
         ("[", "not valid TOML"),
     ],
 )

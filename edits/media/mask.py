@@ -1,0 +1,184 @@
+"""Where a frame was edited: a soft mask, steady in time, found from what an edit changed. Arrays and numbers only.
+
+A mask is (h, w) float32 from 0 (the source's) to 1 (the edit's), at half the working size. It is judged from evidence,
+in levels of 8 bits, of which there are two kinds: how far colours moved (`full` keeps the source wherever they did
+not), and how much was redrawn (`tone` keeps the source's detail wherever it still belongs).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from edits.media.detail import Difference, Edit, Map
+
+Item = TypeVar("Item")
+
+REACH = 2
+"""Frames: evidence counts this long before and after (the largest), and then the mean of as many on either side."""
+GROWN = 5
+"""Pixels of the mask: side of the square over which evidence spreads before it is judged."""
+FEATHER = 1.5
+"""Standard deviation, in pixels of the mask, of its soft edge."""
+COARSE = 48
+"""Pixels at most of the longer side of a tone offset."""
+LOW = 3.0
+"""Standard deviation, in those, of what counts as low frequency: a sixteenth of the picture's longer side."""
+AROUND = 1.0
+"""Standard deviation, in those, of how far around an edit the tone is made to meet it."""
+DRIFT = (4.0, 8.0)
+"""Levels of tone away from an edit: up to the first a model's drift, not followed, from the second on meant."""
+
+
+def mask_size(edit: Edit) -> tuple[int, int]:
+    """(width, height) of the mask of an edit."""
+    height, width = edit.source.shape[:2]
+    return max(1, width // 2), max(1, height // 2)
+
+
+# -- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def moved(edit: Edit) -> Map:
+    """How far colours moved: the largest channel of the smoothed change, in which a model's own grain averages out."""
+    small = cv2.resize(edit.change.astype(np.float32), mask_size(edit), interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(small, (0, 0), 1.5)
+    return np.asarray(np.abs(smooth).max(axis=-1), np.float32)
+
+
+_LUMA = np.array([[0.2126, 0.7152, 0.0722]], np.float32)
+_LOCAL = (7, 7)
+"""Pixels of the mask over which detail is compared."""
+_KEPT = (0.75, 4 / 3)
+"""Gains of detail that count as tone: the source's own detail still fits."""
+
+
+def redrawn(edit: Edit) -> Map:
+    """How much was redrawn: the standard deviation of what no gain near 1 makes of the source's detail, nearby."""
+    source = _luma(edit, edit.source.astype(np.float32))
+    result = _luma(edit, edit.change.astype(np.float32)) + source
+    mean_s, mean_r = _near(source), _near(result)
+    variance = _near(source * source) - mean_s * mean_s
+    together = _near(source * result) - mean_s * mean_r
+    gain = np.clip(together / np.maximum(variance, 1), *_KEPT)
+    left = _near(result * result) - mean_r * mean_r - gain * (2 * together - gain * variance)
+    return np.asarray(np.sqrt(np.maximum(left, 0)), np.float32)
+
+
+def _luma(edit: Edit, levels: Difference) -> Map:
+    return np.asarray(cv2.resize(cv2.transform(levels, _LUMA), mask_size(edit), interpolation=cv2.INTER_AREA))
+
+
+def _near(values: Map) -> Map:
+    return np.asarray(cv2.blur(values, _LOCAL))
+
+
+# -- what is added outside --------------------------------------------------------------------------------------------
+
+
+def whole_change(edit: Edit, mask: Map | None) -> Edit | None:
+    """The difference itself: the deliverable follows the model's tone everywhere."""
+    return edit
+
+
+def tone_offset(edit: Edit, mask: Map | None) -> Edit | None:
+    """The difference outside the mask, low-pass filtered: around an edit all of it, elsewhere none of a model's drift.
+
+    It keeps a step in tone from showing at the mask's edge, and follows what was lit or tinted as a whole. None where
+    that is nothing: there the source stays, bit for bit.
+    """
+    whole = mask_size(edit)
+    width, height = (max(1, round(side * min(1.0, COARSE / max(whole)))) for side in whole)
+    inside = np.zeros((height, width), np.float32)
+    if mask is not None:
+        inside = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA))
+    outside = (1 - inside)[..., None]
+    change = cv2.resize(edit.change.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    tone = _low(change * outside, LOW) / (_low(outside, LOW) + np.float32(1e-3))
+    near = np.clip((2 * _low(inside[..., None], AROUND) - 0.05) / 0.95, 0, 1)
+    meant = _smooth_step(np.abs(tone).max(axis=-1, keepdims=True), *DRIFT)
+    offset: Difference = tone * np.maximum(near, meant)
+    if not np.any(offset):
+        return None
+    return Edit(np.asarray(cv2.resize(edit.source, (width, height), interpolation=cv2.INTER_AREA)), offset)
+
+
+def _low(values: Difference, reach: float) -> Difference:
+    low = np.asarray(cv2.GaussianBlur(values, (0, 0), reach))
+    return low.reshape(values.shape)
+
+
+# -- the mask ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a row's `detail` means for the source and the edit."""
+
+    evidence: Callable[[Edit], Map]
+    none: float
+    """Levels of evidence up to which the mask is 0."""
+    all: float
+    """Levels from which it is 1."""
+    outside: Callable[[Edit, Map | None], Edit | None]
+    """What is added to the source outside the mask, at any size."""
+
+
+METHODS = {
+    "full": Method(moved, 10.0, 20.0, tone_offset),
+    "tone": Method(redrawn, 2.5, 6.5, whole_change),
+}
+"""A row's `detail`, as far as there is a mask."""
+
+
+def steady(items: Iterable[tuple[Item, Map | None]]) -> Iterator[tuple[Item, Map | None]]:
+    """Each item of a shot with its evidence spread over time, so that a mask does not flicker; None is no evidence."""
+    peaks = ((item, _largest(near)) for (item, _), near in windowed(items, REACH))
+    return ((item, _mean(near)) for (item, _), near in windowed(peaks, REACH))
+
+
+def _largest(near: tuple[tuple[Item, Map | None], ...]) -> Map | None:
+    found = [evidence for _, evidence in near if evidence is not None]
+    return reduce(np.maximum, found) if found else None
+
+
+def _mean(near: tuple[tuple[Item, Map | None], ...]) -> Map | None:
+    found = [evidence for _, evidence in near if evidence is not None]
+    return np.asarray(reduce(np.add, found) / np.float32(len(near))) if found else None
+
+
+def soft(evidence: Map | None, method: Method) -> Map | None:
+    """The mask that the evidence makes: grown, judged by a smooth step, feathered. None where it would be empty."""
+    if evidence is None or evidence.max() <= method.none:
+        return None
+    grown = cv2.dilate(evidence, np.ones((GROWN, GROWN), np.uint8))
+    return np.asarray(cv2.GaussianBlur(_smooth_step(grown, method.none, method.all), (0, 0), FEATHER), np.float32)
+
+
+def _smooth_step(values: Difference, low: float, high: float) -> Difference:
+    """0 up to `low`, 1 from `high` on, without a corner."""
+    share = np.clip((values - low) / (high - low), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def windowed(items: Iterable[Item], reach: int) -> Iterator[tuple[Item, tuple[Item, ...]]]:
+    """Each item with all that are at most `reach` places away from it, itself included, in order."""
+    held: deque[Item] = deque(maxlen=2 * reach + 1)
+    waiting = 0
+    for item in items:
+        held.append(item)
+        waiting += 1
+        if waiting > reach:
+            waiting -= 1
+            yield held[-1 - reach], tuple(held)
+    while waiting:
+        if len(held) > reach + waiting:
+            held.popleft()
+        yield held[-waiting], tuple(held)
+        waiting -= 1
