@@ -164,6 +164,12 @@ COLUMNS: tuple[Column, ...] = (
         "Where shots begin: positions (f120 f300), or a CSV or CMX3600 EDL file; empty: they are found.",
         "cuts/reel4.edl",
     ),
+    Column(
+        "shots",
+        _text,
+        "Shots, counted from 1, that are edited otherwise: with another seed or instruction; several with a semicolon.",
+        "3 seed=7; 5 instruction=make it snow",
+    ),
     Column("project", _text, "Groups jobs in reports.", "winter campaign"),
     Column("priority", _integer(-MAX_PRIORITY, MAX_PRIORITY), "Larger goes first; empty: 0.", "10", 0),
     Column("notes", _text, "For people; decides nothing.", "client asked twice"),

@@ -62,6 +62,17 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class ShotEdit:
+    """What is other for one shot of a job; what is not said is as for all of it."""
+
+    __pydantic_config__ = STRICT
+    shot: int
+    """Number of the shot in the plan, from 0."""
+    seed: int | None = None
+    instruction: str = ""
+
+
+@dataclass(frozen=True)
 class EditJob:
     """One validated row: which frames of which source become what, and where the deliverable goes."""
 
@@ -109,6 +120,8 @@ class EditJob:
     """Numbers of the audio tracks that are carried, from 1; None: all."""
     cuts: tuple[int, ...] | None = None
     """Frames at which a shot begins, as the row's cut list says; None: as found in the source."""
+    shots: tuple[ShotEdit, ...] = ()
+    """Shots that are edited otherwise, in order."""
 
 
 @dataclass(frozen=True)

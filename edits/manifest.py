@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from edits.keys import digest, job_id
 from edits.media.asked import refusals
 from edits.media.records import FrameIndex
 from edits.output import default_name, place_output
-from edits.plan import working_size
+from edits.plan import shots_of, working_size
 from edits.rows import ManifestRow, RowCheck, RowErrors
 from edits.settings import Settings
 from edits.spreadsheet import Record, read_table
@@ -132,7 +132,7 @@ def _identity(row: ManifestRow) -> object:
     """Everything that decides the deliverable and the name that it gets in a folder."""
     return (
         (row.source, row.instruction, row.editor, row.weights, row.start, row.end, row.seed, row.sampling),
-        (row.deliverable, row.detail, row.target),
+        (row.deliverable, row.detail, row.target, row.shots),
         (row.scope, row.handles, row.fit, row.interlaced, row.alpha, row.audio, row.cuts),
     )
 
@@ -179,9 +179,10 @@ def resolve_row(
     for column, problem, remedy in refusals(index, row):
         errors.add(column, problem, remedy)
     start, end = _range(row, index, errors)
-    shots = _cuts(row, cuts, index, errors)
+    cut = _cuts(row, cuts, index, errors)
     card = catalogue[row.editor].weights[row.weights]
-    resolved = _resolved(row, start, end, card, index) | _unusual(row, shots)
+    _check_shots(row, len(shots_of(index if cut is None else replace(index, cuts=cut), start, end)), errors)
+    resolved = _resolved(row, start, end, card, index) | _unusual(row, cut)
     name = default_name(row.source, row.editor, digest({"source": index.sha256, "row": resolved}))
     output = errors.catch("output", lambda: place_output(row.target, name, suffixes, trust)) or ""
     if output == row.source:
@@ -215,7 +216,8 @@ def resolve_row(
         interlaced=row.interlaced,
         alpha=row.alpha,
         audio=row.audio,
-        cuts=shots,
+        cuts=cut,
+        shots=row.shots,
     )
 
 
@@ -231,6 +233,12 @@ def _written(row: ManifestRow) -> dict[str, str]:
         "audio": "all" if row.audio is None else " ".join(map(str, row.audio)),
         "cuts": row.cuts if isinstance(row.cuts, str) else " ".join(cut.text for cut in row.cuts),
     }
+
+
+def _check_shots(row: ManifestRow, count: int, errors: RowErrors) -> None:
+    for shot in row.shots:
+        if shot.shot >= count:
+            errors.add("shots", f"there is no shot {shot.shot + 1}.", f"The range has {count}, counted from 1.")
 
 
 def _range(row: ManifestRow, index: FrameIndex, errors: RowErrors) -> tuple[int, int]:
@@ -270,6 +278,7 @@ def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None) -> dict[str, object
         "alpha": (row.alpha, "refuse"),
         "audio": (row.audio, None),
         "cuts": (cuts, None),
+        "shots": ([asdict(shot) for shot in row.shots], []),
     }
     return {name: value for name, (value, usual) in asked.items() if value != usual}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -60,6 +61,17 @@ def place_output(target: Target, name: str, suffixes: Sequence[str], trust: Trus
             f"End it in {' or '.join(suffixes)}; a folder ends in /.",
         )
     return target.uri
+
+
+def next_version(uri: str, taken: Callable[[str], bool]) -> str:
+    """`uri` with the next free version before its suffix: `x.mov`, `x_v002.mov`, `x_v003.mov`; `taken` says what is."""
+    folder, _, name = uri.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    match = re.fullmatch(r"(.*)_v([0-9]{3,4})", stem)
+    base, number = (match[1], int(match[2])) if match else (stem, 1)
+    while taken(version := f"{folder}/{base}_v{number + 1:03}{dot}{suffix}"):
+        number += 1
+    return version
 
 
 def default_name(source: str, editor: str, digest: str) -> str:

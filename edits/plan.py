@@ -16,6 +16,7 @@ from edits.job import Chunk, EditJob, VideoPlan
 from edits.keys import ChunkFields, InputFields, chunk_key, input_key
 from edits.media.asked import DEINTERLACER, as_asked
 from edits.media.records import FrameIndex
+from edits.shots import asked_of
 
 RESAMPLER = "area/1"
 """Name and version of the resampler that makes chunk inputs."""
@@ -139,7 +140,7 @@ def _chunks(
                 lead=part.lead,
                 noise_origin=start,
                 input_key=source,
-                chunk_key=_chunk_key(job, card, start, source),
+                chunk_key=_chunk_key(job, card, shot, start, source),
             )
             number += 1
 
@@ -163,7 +164,8 @@ def _input_key(index: FrameIndex, part: ChunkRange, size: tuple[int, int], fit: 
     )
 
 
-def _chunk_key(job: EditJob, card: Card, noise_origin: int, source: str) -> str:
+def _chunk_key(job: EditJob, card: Card, shot: int, noise_origin: int, source: str) -> str:
+    instruction, seed = asked_of(job, shot)
     return chunk_key(
         ChunkFields(
             input_key=source,
@@ -173,11 +175,11 @@ def _chunk_key(job: EditJob, card: Card, noise_origin: int, source: str) -> str:
             editor_version=card.editor_version,
             weights_digest=card.digest,
             loras=(),
-            instruction=job.instruction,
+            instruction=instruction,
             prompts=(),
             mask_sha256="",
             reference_sha256="",
-            seed=job.seed,
+            seed=seed,
             sampling=job.sampling,
             numerics=card.numerics,
         )

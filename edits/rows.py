@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from edits.catalogue import ALPHAS, DETAILS, FITS, INTERLACED, OWN_DETAIL, SCOPES, Card, Catalogue
 from edits.columns import BY_NAME, COLUMNS, SAMPLER
 from edits.errors import CellError, InstructionError, RowError, SettingsError, TrustError, nearest, shortened
-from edits.job import Sampling
+from edits.job import Sampling, ShotEdit
 from edits.output import Target, folder_target, read_target
 from edits.settings import Settings
+from edits.shots import parse_shots
 from edits.spreadsheet import Record
 from edits.timecode import FrameNumber, Position, Seconds
 from edits.trust import Trust
@@ -57,6 +58,7 @@ class ManifestRow:
     """Numbers of audio tracks from 1; None: all."""
     cuts: tuple[Position, ...] | str = ""
     """Where shots begin, or the absolute URI of a file that lists it; empty: cuts are found."""
+    shots: tuple[ShotEdit, ...] = ()
 
 
 class RowErrors:
@@ -168,6 +170,7 @@ class RowCheck:
             alpha=_known("alpha", cells, ALPHAS[0], ALPHAS, errors),
             audio=cells["audio"],
             cuts=self._cuts(cells["cuts"], errors),
+            shots=self._shots(editor, card, cells["shots"], errors),
         )
 
     def _card(self, editor: str, asked: str, errors: RowErrors) -> tuple[str, Card | None]:
@@ -199,6 +202,15 @@ class RowCheck:
 
     def _cuts(self, cell: tuple[Position, ...] | str, errors: RowErrors) -> tuple[Position, ...] | str:
         return self._place("cuts", cell, errors) if isinstance(cell, str) else cell
+
+    def _shots(self, editor: str, card: Card | None, text: str, errors: RowErrors) -> tuple[ShotEdit, ...]:
+        shots = (errors.catch("shots", lambda: parse_shots(text)) or ()) if text else ()
+        if card is not None and not card.recipes and any(shot.seed is not None for shot in shots):
+            errors.add("shots", f"the editor '{editor}' draws no samples: it has no seed.", "Leave seed out.")
+        for shot in shots if card is not None else ():
+            if shot.instruction:
+                errors.catch("shots", partial(self._check_instruction, editor, shot.instruction))
+        return shots
 
     def _target(self, text: str, errors: RowErrors) -> Target:
         if not text:

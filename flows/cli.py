@@ -72,13 +72,17 @@ def retry(
     job: Job,
     chunks: Annotated[str, typer.Option(help="Numbers of chunks to edit again, e.g. 0,3.")] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed; makes it another job.")] = None,
+    shot: Annotated[
+        int | None, typer.Option(min=1, help="Number of a shot, from 1: --seed and --instruction are for it alone.")
+    ] = None,
+    instruction: Annotated[str, typer.Option(help="Another instruction; makes it another job.")] = "",
     store: Store = None,
     workers: Workers = None,
     allow: Allow = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run one recorded job again."""
+    """Run one recorded job again, as it is or changed; a changed one is delivered as the next version, x_v002.mov."""
     try:
         numbers = [int(number) for number in chunks.split(",") if number]
     except ValueError as error:
@@ -89,7 +93,17 @@ def retry(
     def flow() -> Summary:
         from flows.edit_manifest import retry_job
 
-        return retry_job(job, numbers, seed, store=store, workers=workers, allow=allow, overwrite=overwrite)
+        return retry_job(
+            job,
+            numbers,
+            seed,
+            shot,
+            instruction,
+            store=store,
+            workers=workers,
+            allow=allow,
+            overwrite=overwrite,
+        )
 
     _run_flow(flow, as_json=as_json, store=store)
 

@@ -19,7 +19,7 @@ from tasks.conclude import Summary, conclude
 from tasks.deliver import deliver_video
 from tasks.dispatch import Dispatcher
 from tasks.intake import read_manifest_file, take_in
-from tasks.retry import again
+from tasks.retry import Change, again
 from tasks.run import Run, open_run
 from tasks.split import split_video
 
@@ -57,14 +57,20 @@ def retry_job(
     job_id: Annotated[str, Field(title="Job", description="Job id, or the beginning of one.", min_length=1)],
     chunks: Annotated[list[int] | None, Field(title="Chunks", description="Their numbers; edited again.")] = None,
     seed: Annotated[int | None, Field(title="Seed", description="Another seed makes it another job.", ge=0)] = None,
+    shot: Annotated[int | None, Field(title="Shot", description="From 1: only this one is changed.", ge=1)] = None,
+    instruction: Annotated[str, Field(title="Instruction", description="Another one; empty: as it was.")] = "",
     store: Store = None,
     workers: Workers = None,
     allow: Allow = None,
     overwrite: Overwrite = False,
 ) -> Summary:
-    """Run one recorded job again: what is missing, the chunks that are named, or all of it with another seed."""
+    """Run one recorded job again: what is missing, named chunks, or, for one shot or all, another seed or instruction.
+
+    What becomes another job is delivered as the next version, `x_v002.mov`, unless it may overwrite.
+    """
+    change = Change(tuple(chunks or ()), shot, seed, instruction)
     with open_run([], allow, store=store, workers=workers, overwrite=overwrite) as run:
-        return edit(run, again(run, job_id, chunks or [], seed), f"retry of {job_id}", Path.cwd())
+        return edit(run, again(run, job_id, change), f"retry of {job_id}", Path.cwd())
 
 
 def edit(run: Run, data: bytes, name: str, folder: Path) -> Summary:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from edits import wire
 from edits.errors import DatabaseError
 from edits.job import InputRecord, Marker, VideoPlan
+from edits.shots import asked_of
 from sql.base import utc_now
 from sql.edit_jobs import append_event, batches, load
 from sql.inserts import insert_new
@@ -49,7 +50,7 @@ def _chunk_rows(session: Session, plan: VideoPlan) -> list[dict[str, Any]]:
             "start_frame": chunk.start,
             "end_frame": chunk.end,
             "padding": chunk.padding,
-            "seed": job.seed,
+            "seed": asked_of(job, chunk.shot)[1],
             "model_version_id": version,
         }
         for chunk in plan.chunks

@@ -163,6 +163,11 @@ def _check_folder(folder: Path) -> None:
         ) from error
 
 
+def is_there(run: Run, uri: str) -> bool:
+    """Whether any file stands at an output."""
+    return _size(run, uri) is not None
+
+
 def _size(run: Run, uri: str) -> int | None:
     if uri.startswith("file:"):
         path = local_path(uri)

@@ -1,35 +1,78 @@
-"""A recorded job, as a manifest with one row that asks for it again."""
+"""A recorded job, as a manifest with one row that asks for it again, or for it with something changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import sql
 from edits import storage, wire
-from edits.errors import PermanentError
-from edits.job import EditJob, VideoPlan
+from edits.errors import CellError, PermanentError
+from edits.job import EditJob, ShotEdit, VideoPlan
 from edits.manifest import one_row_manifest
+from edits.output import next_version
+from edits.shots import with_shot, written_shots
+from tasks.publish import is_there
 from tasks.run import Run
 
 
-def again(run: Run, job_id: str, chunks: Sequence[int], seed: int | None) -> bytes:
-    """The bytes of that manifest. `chunks` (numbers in the plan) are made anew, and the deliverable with them.
+@dataclass(frozen=True)
+class Change:
+    """What a retry asks for. Nothing: the job as it is."""
+
+    chunks: tuple[int, ...] = ()
+    """Numbers in the plan, made anew."""
+    shot: int | None = None
+    """From 1. The seed and the instruction are for this shot alone, and all others are kept."""
+    seed: int | None = None
+    instruction: str = ""
+
+    @property
+    def makes_another_job(self) -> bool:
+        return self.seed is not None or bool(self.instruction)
+
+
+def again(run: Run, job_id: str, change: Change) -> bytes:
+    """The bytes of that manifest.
+
+    With another seed or instruction it is another job: its deliverable is the next version beside the first.
 
     Raises:
-        PermanentError: no such job or chunk, or a seed for an editor that takes none.
+        PermanentError: no such job, chunk or shot, or a change that means nothing.
     """
     job = sql.job(run.db, job_id).job
-    if seed is not None and job.sampling is None:
-        raise PermanentError(f"job {job.job_id}: editor '{job.editor}' takes no seed; leave --seed out")
-    if chunks and seed is not None:
-        raise PermanentError("--chunks belongs to the job as it is, --seed makes it another job: give one of them")
-    if chunks:
-        run.renew[job.job_id] = _chosen(run, job, chunks)
-    return one_row_manifest(row_of(job, seed))
+    _check(job, change)
+    if change.chunks:
+        run.renew[job.job_id] = _chosen(run, job, change.chunks)
+    if not change.makes_another_job:
+        return one_row_manifest(row_of(job))
+    output = job.output if run.overwrite else next_version(job.output, lambda uri: is_there(run, uri))
+    return one_row_manifest(row_of(replace(_changed(run, job, change), output=output)))
 
 
-def row_of(job: EditJob, seed: int | None = None) -> dict[str, str]:
-    """The cells that make this job again, with another seed if one is given."""
+def _check(job: EditJob, change: Change) -> None:
+    where = f"job {job.job_id}"
+    if change.seed is not None and job.sampling is None:
+        raise PermanentError(f"{where}: editor '{job.editor}' takes no seed; leave --seed out")
+    if change.chunks and change.makes_another_job:
+        raise PermanentError("--chunks belongs to the job as it is; --seed and --instruction make it another: give one")
+    if change.shot is not None and not change.makes_another_job:
+        raise PermanentError(f"{where}: say what is to be other for shot {change.shot}: --seed, --instruction or both")
+
+
+def _changed(run: Run, job: EditJob, change: Change) -> EditJob:
+    if change.shot is None:
+        seed = job.seed if change.seed is None else change.seed
+        return replace(job, seed=seed, instruction=change.instruction or job.instruction)
+    count = len(_plan_of(run, job).shots)
+    if not 1 <= change.shot <= count:
+        raise PermanentError(f"job {job.job_id} has no shot {change.shot}: they are numbered 1 to {count}")
+    shot = ShotEdit(change.shot - 1, change.seed, change.instruction)
+    return replace(job, shots=with_shot(job.shots, shot))
+
+
+def row_of(job: EditJob) -> dict[str, str]:
+    """The cells that make this job again."""
     row = {
         "source": job.source,
         "instruction": job.instruction,
@@ -40,6 +83,7 @@ def row_of(job: EditJob, seed: int | None = None) -> dict[str, str]:
         "deliverable": job.deliverable,
         "detail": job.detail,
         "output": job.output,
+        "shots": _shots(job),
         "project": job.project,
         "priority": str(job.priority),
         "notes": job.notes,
@@ -54,18 +98,29 @@ def row_of(job: EditJob, seed: int | None = None) -> dict[str, str]:
     if job.sampling is not None:
         row |= {
             "preset": job.preset,
-            "seed": str(job.seed if seed is None else seed),
+            "seed": str(job.seed),
             "steps": str(job.sampling.steps),
             "guidance": repr(job.sampling.guidance),
         }
     return row
 
 
+def _shots(job: EditJob) -> str:
+    try:
+        return written_shots(job.shots)
+    except CellError as error:
+        raise PermanentError(f"--instruction: {error.problem} {error.remedy}") from error
+
+
 def _chosen(run: Run, job: EditJob, chunks: Sequence[int]) -> frozenset[int]:
-    path = storage.plan_path(job.job_id)
-    plan = wire.load(VideoPlan, run.store.read(path), path)
+    plan = _plan_of(run, job)
     unknown = [number for number in chunks if not 0 <= number < len(plan.chunks)]
     if unknown:
         last = len(plan.chunks) - 1
         raise PermanentError(f"job {job.job_id} has no chunk {unknown[0]}: they are numbered 0 to {last}")
     return frozenset(chunks)
+
+
+def _plan_of(run: Run, job: EditJob) -> VideoPlan:
+    path = storage.plan_path(job.job_id)
+    return wire.load(VideoPlan, run.store.read(path), path)

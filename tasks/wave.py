@@ -13,6 +13,7 @@ from itertools import pairwise
 import sql
 from edits import storage
 from edits.job import Chunk, ChunkFailure, Shard, ShardChunk, WorkerStatus
+from edits.shots import asked_of
 from sql import AttemptRecord, DispatchRecord, DispatchState
 from tasks.exits import outcome_of
 from tasks.local import LocalExecutor
@@ -38,6 +39,7 @@ def pack(chunks: Sequence[ShardChunk], shards: int) -> list[tuple[tuple[ShardChu
 def shard_chunk(prepared: Prepared, chunk: Chunk, temporal_factor: int) -> ShardChunk:
     """What the worker is told of one chunk."""
     job, plan = prepared.job, prepared.plan
+    instruction, seed = asked_of(job, chunk.shot)
     return ShardChunk(
         chunk_key=chunk.chunk_key,
         input_key=chunk.input_key,
@@ -45,8 +47,8 @@ def shard_chunk(prepared: Prepared, chunk: Chunk, temporal_factor: int) -> Shard
         frames=chunk.frames,
         width=plan.width,
         height=plan.height,
-        instruction=job.instruction,
-        seed=job.seed,
+        instruction=instruction,
+        seed=seed,
         sampling=job.sampling,
         first_latent=(chunk.start - chunk.noise_origin) // temporal_factor,
     )

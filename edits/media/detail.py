@@ -96,7 +96,7 @@ class Restorer:
         self._curve = curve_of(index)
 
     def added(self, edit: Edit) -> tuple[Plane, ...]:
-        """The difference as Y, U and V code values, at its own size; of HDR, that of what its tone curve makes of both."""
+        """The difference as Y, U and V code values, at its own size; of HDR, that of what its curve makes of both."""
         levels = edit.change.astype(np.float32)
         if self._curve is not None:
             before = edit.source.astype(np.float32)

@@ -72,7 +72,8 @@ def test_sixteen_bit_output_keeps_fractions_of_a_level_for_ten_bit_sources() -> 
     restorer = Restorer(index("yuv420p10le"))
     frame = drawn(0, (64, 48), "yuv420p10le")
     change = difference(grey(90 * 257 + 128, np.uint16), grey(90))
-    moved = planes(restorer.apply(frame, Layers(restorer.added(Edit(grey(90), change)))))[0].astype(int) - planes(frame)[0]
+    result = restorer.apply(frame, Layers(restorer.added(Edit(grey(90), change))))
+    moved = planes(result)[0].astype(int) - planes(frame)[0]
     assert np.all(moved == 2)  # half an 8-bit level is 1.7 of 10 bits
 
 
