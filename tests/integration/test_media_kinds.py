@@ -323,7 +323,7 @@ def test_an_edit_of_hdr_lands_where_the_tone_curve_says(tmp_path: Path, transfer
     split(parts, unheard)
     for chunk in request.chunks:
         write_chunk(Path(chunk.output), (read_chunk(Path(chunk.input)).astype(np.uint16) * 231))
-    stitch(request, unheard)
+    stitch(replace(request, detail="tone"), unheard)
     again = index_source(Path(request.output), unheard)
     seen = replace(
         parts, source=request.output, index=again, chunks=(replace(parts.chunks[0], path=str(tmp_path / "s.mkv")),)
@@ -336,7 +336,7 @@ def test_an_edit_of_hdr_lands_where_the_tone_curve_says(tmp_path: Path, transfer
     found = read_chunk(tmp_path / "s.mkv").astype(float)
     assert inside.mean() > 0.5
     error = np.abs(found - wanted)[inside]
-    assert np.percentile(error, 99) <= 1.5
+    assert np.percentile(error, 99) <= 1.6
     assert error.max() <= 5  # Ten bits of PQ are coarse for the small channel of a strong colour.
 
 
