@@ -21,6 +21,8 @@ COPY prefect.yaml ./
 COPY k8s k8s
 
 USER 10001:10001
-ENV HOME=/home/samaflow PREFECT_HOME=/home/samaflow/prefect
+ENV HOME=/home/samaflow PREFECT_HOME=/home/samaflow/prefect \
+    SAMAFLOW_STATE_FOLDER=/scratch/state SAMAFLOW_WEIGHTS_FOLDER=/weights \
+    SAMAFLOW_KUBERNETES_JOB_TEMPLATE=/opt/samaflow/k8s/job_template.yaml
 WORKDIR /home/samaflow
 CMD ["samaflow", "--help"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -87,6 +88,18 @@ def test_a_misspelt_field_is_found() -> None:
     job["spec"]["template"]["spec"]["nodeselector"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(job, NEWEST, strict=True)
+
+
+@pytest.mark.parametrize("component", ["egress_aws", "egress_google", "kueue"])
+def test_a_component_that_no_overlay_takes_fits_the_base(component: str, tmp_path: Path) -> None:
+    parts = [os.path.relpath(ROOT / "k8s" / part, tmp_path) for part in ("base", f"components/{component}")]
+    whole = {"resources": parts[:1], "components": parts[1:], "namespace": "samaflow"}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(whole))
+    added = [item for item in rendered(str(tmp_path)) if item not in rendered("k8s/base")]
+    assert added
+    for item in added:
+        if item["kind"] != "LocalQueue":  # Kueue's own: no schema here knows it
+            kubernetes_validate.validate(item, NEWEST, strict=True)
 
 
 # -- restricted
