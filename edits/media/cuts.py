@@ -1,4 +1,4 @@
-"""Where shots begin: PySceneDetect's content detector, fed frame by frame from a decode that happens anyway."""
+"""Where shots begin: PySceneDetect's detector and the middles of dissolves, fed from a decode that happens anyway."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scenedetect import FrameTimecode
 from scenedetect.detectors import ContentDetector
 
 from edits.media.colour import yuv_to_rgb
+from edits.media.dissolves import DissolveFinder
 from edits.media.formats import PixelFormat, Plane, planar, planes
 from edits.media.records import Colour
 
@@ -30,6 +31,7 @@ class CutFinder:
         self._shift = form.depth - 8
         self._to_bgr = np.ascontiguousarray(yuv_to_rgb(colour, 8)[::-1])
         self._detector = ContentDetector()
+        self._dissolves = DissolveFinder()
         self._cuts: set[int] = set()
         self._last: FrameTimecode | None = None
 
@@ -37,7 +39,9 @@ class CutFinder:
         """Look at frame `number`; frames come in order."""
         small = cv2.merge([self._small(plane) for plane in planes(planar(frame))[:3]])
         self._last = FrameTimecode(number, fps=_CLOCK)
-        self._note(self._detector.process_frame(self._last, cv2.transform(small, self._to_bgr)))
+        picture = np.asarray(cv2.transform(small, self._to_bgr), np.uint8)
+        self._dissolves.add(number, picture)
+        self._note(self._detector.process_frame(self._last, picture))
 
     def _small(self, plane: Plane) -> Plane:
         """Few pixels are enough, and shrinking the planes before mixing them costs a twentieth of the other order."""
@@ -51,4 +55,5 @@ class CutFinder:
         """Numbers of the frames that open a shot, without 0, ascending. Call once, after the last frame."""
         if self._last is not None:
             self._note(self._detector.post_process(self._last))
-        return tuple(sorted(self._cuts - {0}))
+        cuts = tuple(sorted(self._cuts - {0}))
+        return tuple(sorted({*cuts, *self._dissolves.borders(cuts)}))

@@ -97,7 +97,7 @@ class Mastering:
     """MaxCLL and MaxFALL in cd/m2; empty if not stated."""
 
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 """Of `FrameIndex` as it is cached: raised when what an index says of the same file changes."""
 
 
