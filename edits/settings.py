@@ -192,6 +192,8 @@ class Settings:
     """Address space of a decoding process, in GiB."""
     encoder_threads: int = _setting("media.encoder_threads", _whole(1, 64), 4)
     """Threads of the encoder: fixed, because some encoders write other bytes with another number."""
+    qc_accept: tuple[str, ...] = _setting("qc.accept", TEXTS, ())
+    """Checks, by name, that may fail without keeping a deliverable back, e.g. `no black pictures`."""
     gpu_hour_cost: float = _setting("cost.gpu_hour", _number(0, above=False), 0.0)
     """Price of a GPU hour, for estimates; 0 prints no cost."""
     currency: str = _setting("cost.currency", TEXT, "USD")

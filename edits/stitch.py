@@ -20,6 +20,7 @@ from edits.media.detail import Edit, Enlarger, Layers, Map, Restorer, mixed, mix
 from edits.media.encode import Writer
 from edits.media.formats import Plane
 from edits.media.levels import Levels
+from edits.media.marks import MarksWriter
 from edits.media.mask import METHODS
 from edits.media.maskfile import Masks
 from edits.media.overlaps import levels_of
@@ -54,6 +55,7 @@ def stitch(request: StitchRequest, progress: Progress) -> None:
         source = stack.enter_context(Source(Path(request.source)))
         writer = stack.enter_context(Writer(request))
         samples = stack.enter_context(Samples(request, seams))
+        marks = stack.enter_context(MarksWriter(request))
         originals = stack.enter_context(Ahead(_range(source, request)))
         middle = detail.settle(_changes(core, plan, detail, itertools.islice(originals, core.end - core.start)))
         changes = stack.enter_context(Ahead(_with_ends(request, originals, middle)))
@@ -62,7 +64,7 @@ def stitch(request: StitchRequest, progress: Progress) -> None:
         )
         stills = Stills(request)
         for number, (original, edited) in enumerate(frames, request.start):
-            writer.write(edited, number)
+            marks.note(original, writer.write(edited, number))
             stills.note(number, original, edited)
             samples.note(number, original, edited)
             progress(number + 1 - request.start, request.end - request.start)

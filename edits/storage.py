@@ -213,6 +213,10 @@ def plan_path(job_id: str) -> str:
     return f"jobs/{_name(job_id)}/plan.json"
 
 
+def qc_path(job_id: str) -> str:
+    return f"jobs/{_name(job_id)}/report/qc.json"
+
+
 def pictures_path(job_id: str) -> str:
     return f"jobs/{_name(job_id)}/report/pictures.json"
 

@@ -17,7 +17,7 @@ from edits.media import child
 from edits.media.asked import as_asked
 from edits.media.fit import window_of
 from edits.media.maskfile import mask_name, mask_path
-from edits.media.records import Check, FrameIndex, Picture, Pictures, StitchChunk, StitchRequest, Verification
+from edits.media.records import Check, FrameIndex, Picture, Pictures, QcReport, StitchChunk, StitchRequest, Verification
 from edits.media.still import after_name, before_name
 from edits.trust import readable
 from tasks import publish, record
@@ -168,9 +168,14 @@ def _here(run: Run, path: str, copy: Path) -> Path:
 
 def check(run: Run, plan: VideoPlan, request: StitchRequest, verification: Verification) -> None:
     """Record the checks; if one failed, keep the file aside and say which."""
-    sql.record_qc(run.db, plan.job.job_id, verification.checks)
-    run.checks[plan.job.job_id] = verification.checks
-    failed = [check for check in verification.checks if not check.passed]
+    job = plan.job
+    sql.record_qc(run.db, job.job_id, verification.checks)
+    run.checks[job.job_id] = verification.checks
+    wrong = [check for check in verification.checks if not check.passed]
+    accepted = tuple(check.name for check in wrong if check.name in run.settings.qc_accept)
+    failed = [check for check in wrong if check.name not in accepted]
+    report = QcReport(job.job_id, job.output, not failed, accepted, verification)
+    run.store.put_bytes(storage.qc_path(job.job_id), wire.dump(report))
     if not failed:
         return
     aside = run.settings.state_folder / "failed" / f"{plan.job.job_id}{Path(request.output).suffix}"

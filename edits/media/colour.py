@@ -148,7 +148,7 @@ def _analysis(matrix: str) -> npt.NDArray[np.float64]:
     return np.stack([luma, cb, cr])
 
 
-def _swing(colour: Colour, depth: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def swing(colour: Colour, depth: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """(scale, offset) of Y', Cb, Cr code values of `depth` bits (ITU-T H.273, equations 29 to 34)."""
     middle = 1 << (depth - 1)
     if colour.matrix == "gbr":
@@ -173,12 +173,22 @@ def yuv_to_rgb(colour: Colour, depth: int) -> npt.NDArray[np.float32]:
 
     Of an RGB picture (`gbr`) the code values are those of its planes G, B, R.
     """
-    scale, offset = _swing(colour, depth)
+    scale, offset = swing(colour, depth)
     linear = 255 * np.linalg.inv(_analysis(colour.matrix)) / scale
     return np.column_stack([linear, -linear @ offset]).astype(np.float32)
 
 
+def luma_of(colour: Colour, depth: int) -> npt.NDArray[np.float32]:
+    """(4,) weights of the three planes and an offset that give luma in [0, 255] from code values of `depth` bits."""
+    if colour.matrix == "gbr":
+        kr, kb = _LUMA["bt2020nc" if colour.primaries == "bt2020" else "bt709"]
+        weights: npt.NDArray[np.float32] = np.array([kr, 1 - kr - kb, kb], np.float32) @ yuv_to_rgb(colour, depth)
+        return weights
+    scale, offset = swing(colour, depth)
+    return np.array([255 / scale[0], 0, 0, -255 * offset[0] / scale[0]], np.float32)
+
+
 def rgb_to_yuv(colour: Colour, depth: int) -> npt.NDArray[np.float32]:
     """(3, 4) affine map from R, G, B in [0, 255] to code values of `depth` bits; differences leave the offset out."""
-    scale, offset = _swing(colour, depth)
+    scale, offset = swing(colour, depth)
     return np.column_stack([scale[:, None] * _analysis(colour.matrix) / 255, offset]).astype(np.float32)

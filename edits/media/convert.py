@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from edits.media.colour import rgb_to_yuv, yuv_to_rgb
+from edits.media.colour import rgb_to_yuv, swing, yuv_to_rgb
 from edits.media.deliverables import deliverable_for
 from edits.media.formats import PixelFormat, Plane, copied, pixel_format, planes, stored_format
 from edits.media.records import Colour, StitchRequest
@@ -20,8 +20,9 @@ _RESAMPLER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.
 class Converter:
     """One deliverable's conversion.
 
-    swscale changes depth, subsampling and range; where the matrix changes (RGB to YUV and back) our own is used, on
-    4:4:4. What is packed, or has alpha, is put together last, without loss.
+    swscale changes subsampling, and the depth of limited range, where it shifts. Where the matrix changes (RGB to YUV
+    and back) our own is used, on 4:4:4; where full range changes its depth or becomes limited, tables are: swscale is
+    three levels of ten bits off there. What is packed, or has alpha, is put together last, without loss.
     """
 
     def __init__(self, request: StitchRequest) -> None:
@@ -32,9 +33,17 @@ class Converter:
         self._stored = stored_format(self._format, "deliverable")
         self._computed = pixel_format(self._stored.computed, "deliverable")
         self._reformatter, self._packer = VideoReformatter(), VideoReformatter()
-        self._recoder = None
+        self._recoder: _Recoder | None = None
+        self._rescaler: _Rescaler | None = None
         if (self._before.matrix == "gbr") != (self._after.matrix == "gbr"):
             self._recoder = _Recoder(self._before, self._own, self._after, self._computed)
+        elif "pc" in (self._before.range, self._after.range) and self._moves:
+            self._rescaler = _Rescaler(self._before, self._own, self._after, self._computed.depth)
+
+    @property
+    def _moves(self) -> bool:
+        """Whether code values change."""
+        return (self._before.range, self._own.depth) != (self._after.range, self._computed.depth)
 
     def convert(self, frame: av.VideoFrame, alpha: Plane | None) -> av.VideoFrame:
         """`frame`, in the source's computed format, as it is encoded; `alpha` is the source's, in its own depth."""
@@ -46,8 +55,11 @@ class Converter:
             if frame.format.name != self._own.full_chroma:
                 frame = self._reformat(frame, self._own.full_chroma, self._before.range)
             return self._reformat(self._recoder.recode(frame), computed, after, after)
-        same = frame.format.name == self._computed.name and self._before.range == self._after.range
-        return frame if same else self._reformat(frame, self._computed.name, self._before.range, self._after.range)
+        before = self._before.range
+        if self._rescaler is not None:
+            frame, before = self._rescaler.rescale(frame), self._after.range
+        same = frame.format.name == self._computed.name and before == self._after.range
+        return frame if same else self._reformat(frame, self._computed.name, before, self._after.range)
 
     def _reformat(self, frame: av.VideoFrame, name: str, before: str, after: str = "") -> av.VideoFrame:
         if frame.format.name == name and before == (after or before):
@@ -81,6 +93,21 @@ def _deepened(alpha: Plane, before: int, after: int) -> Plane:
         return alpha
     scale = ((1 << after) - 1) / ((1 << before) - 1)
     return np.rint(alpha * scale).astype(np.uint8 if after == 8 else np.uint16)
+
+
+class _Rescaler:
+    """Planes at another range and depth, by a table for luma and one for chroma: white stays white, grey grey."""
+
+    def __init__(self, before: Colour, source: PixelFormat, after: Colour, depth: int) -> None:
+        self._target = source.at_depth(depth)
+        codes = np.arange(source.peak + 1)
+        (scales, offsets), (wanted, middles) = swing(before, source.depth), swing(after, depth)
+        values = [(codes - offsets[n]) * wanted[n] / scales[n] + middles[n] for n in range(3)]
+        self._tables = [np.clip(np.rint(v), 0, self._target.peak).astype(self._target.dtype) for v in values]
+
+    def rescale(self, frame: av.VideoFrame) -> av.VideoFrame:
+        parts = [table[plane] for table, plane in zip(self._tables, planes(frame), strict=True)]
+        return copied(parts, self._target, frame.width, frame.height)
 
 
 class _Recoder:

@@ -62,17 +62,17 @@ class Deliverable:
             matrix, written = "gbr", "pc"
         return replace(index.colour, matrix=matrix, range=written, assumed=())
 
-    def options_for(self, index: FrameIndex, threads: int = 0) -> dict[str, str]:
-        """The encoder's options. Variable rate goes without B-frames: MP4 and MOV keep durations in decode order, so
-        that reordered frames of unequal length would leave the last one's duration unsaid."""
+    def options_for(self, index: FrameIndex, threads: int, frames: int) -> dict[str, str]:
+        """The encoder's options for so many frames. Variable rate goes without B-frames: MP4 and MOV keep durations in
+        decode order, so that reordered frames of unequal length would leave the last one's duration unsaid."""
         variable = {"bf": "0"} if index.rate is None and self.codec == "libx264" else {}
         alpha = {"alpha_bits": "16"} if index.carries_alpha and self.codec == "prores_ks" else {}
-        params = {"x265-params": _x265(index, threads)} if self.codec == "libx265" else {}
+        params = {"x265-params": _x265(index, threads, frames)} if self.codec == "libx265" else {}
         return {**dict(self.options), **variable, **alpha, **params}
 
-    def recipe(self, index: FrameIndex, threads: int) -> str:
-        """What decides the packets, in one line."""
-        options = " ".join(f"{key}={value}" for key, value in self.options_for(index, threads).items())
+    def recipe(self, index: FrameIndex, threads: int, frames: int) -> str:
+        """What decides the packets of so many frames, in one line."""
+        options = " ".join(f"{key}={value}" for key, value in self.options_for(index, threads, frames).items())
         return f"{self.codec} {self.pixel_format(index)} {options} threads={threads}".replace("  ", " ")
 
 
@@ -91,9 +91,15 @@ def _own_format(index: FrameIndex, *, alpha: bool) -> str:
     return f"{'gbrap' if alpha else 'gbrp'}{index.bit_depth}le"
 
 
-def _x265(index: FrameIndex, threads: int) -> str:
+_X265_DELAY = 16
+"""Frames below which x265 makes decoding times of what it has not seen: it is given no B-frames then."""
+
+
+def _x265(index: FrameIndex, threads: int, frames: int) -> str:
     """x265's own options: a fixed number of threads, quiet, and what ST 2086 and CTA-861.3 say of HDR."""
     words = ["log-level=error", f"pools={max(1, threads)}", "frame-threads=2"]
+    if index.rate is None or frames < _X265_DELAY:
+        words.append("bframes=0")
     if index.tone_curve:
         words += ["repeat-headers=1", "hdr10-opt=1"] if index.colour.transfer == "smpte2084" else ["repeat-headers=1"]
     grading = index.mastering

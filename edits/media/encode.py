@@ -89,7 +89,7 @@ class Writer:
 
     def _video_stream(self, request: StitchRequest) -> Any:
         index, entry = request.index, deliverable_for(request.deliverable, request.index)
-        options = entry.options_for(index, request.encoder_threads)
+        options = entry.options_for(index, request.encoder_threads, request.end - request.start)
         stream: Any = self._container.add_stream(entry.codec, rate=average_rate(index), options=options)
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = index.width, index.height, entry.pixel_format(index)
@@ -98,6 +98,7 @@ class Writer:
         context.flags |= _FRAME_DURATION
         context.thread_count, context.thread_type = request.encoder_threads, "AUTO"
         tags = self._tags = tags_of(entry.colour(index))
+        self._volume = _COLOUR_VOLUMES.get(tags.matrix, _ELSEWHERE) if entry.codec == "dnxhd" else None
         context.colorspace, context.color_range = tags.matrix, tags.range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
         if entry.codec == "libx265" and self.path.suffix != ".mkv":
@@ -113,8 +114,8 @@ class Writer:
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def write(self, frame: av.VideoFrame, number: int) -> None:
-        """Encode `frame` as the source's frame `number`, at its time."""
+    def write(self, frame: av.VideoFrame, number: int) -> av.VideoFrame:
+        """Encode `frame` as the source's frame `number`, at its time; gives the frame as the encoder got it."""
         pts, following = self._index.pts, number + 1
         picture = self._converter.convert(frame, next(self._alpha) if self._alpha is not None else None)
         picture.pict_type = 0
@@ -124,6 +125,7 @@ class Writer:
         picture.duration = self._index.last_duration if last else pts[following] - pts[number]
         with writing(self.path):
             self._mux(self._video.encode(picture))
+        return picture
 
     def _tag(self, picture: av.VideoFrame) -> None:
         """Some encoders (ProRes) write the frame's tags, others the context's: they are told the same."""
@@ -133,6 +135,8 @@ class Writer:
     def _mux(self, packets: list[av.Packet[Any]]) -> None:
         """Write video packets, and before each what is carried and belongs before it: muxers then hold little back."""
         for packet in packets:
+            if self._volume is not None:
+                _state_colour_volume(packet, self._volume)
             if packet.dts is not None:
                 self._mux_carried(packet.dts * packet.time_base)
             self._container.mux(packet)
@@ -171,6 +175,20 @@ def _alpha_of(request: StitchRequest) -> Iterator[Iterator[Plane]]:
         frames = itertools.islice(indexed_alpha(source, request.index), request.start, request.end)
         with Ahead(frames) as ahead:
             yield ahead
+
+
+_COLOUR_VOLUMES = {1: 0, 9: 1}
+"""VC-3's code of a colour matrix, by its number of ITU-T H.273."""
+_ELSEWHERE = 3
+_VOLUME_BYTE = 0x2C
+
+
+def _state_colour_volume(packet: av.Packet[Any], volume: int) -> None:
+    """ffmpeg's encoder leaves the colour volume of a VC-3 frame's header (SMPTE ST 2019-1) at BT.709, and decoders
+    believe it before the container: it is written here. Matrices without a code are said to be stated elsewhere."""
+    data = bytearray(packet)
+    data[_VOLUME_BYTE] = data[_VOLUME_BYTE] & ~0b110 | volume << 1
+    packet.update(bytes(data))
 
 
 def _check_container(request: StitchRequest) -> None:

@@ -44,6 +44,10 @@ class PixelFormat:
         """The 4:4:4 format of the same depth."""
         return f"yuv444p{_suffix(self.depth)}"
 
+    def at_depth(self, depth: int) -> PixelFormat:
+        """The format of the same subsampling and another depth."""
+        return FORMATS[self.name.removesuffix(_suffix(self.depth)) + _suffix(depth)]
+
     def plane_sizes(self, width: int, height: int) -> tuple[tuple[int, int], ...]:
         """(width, height) of Y, U and V for a picture of `width` x `height`."""
         chroma = (-(-width >> self.shift_w), -(-height >> self.shift_h))
@@ -99,7 +103,7 @@ _PACKED = {
 
 
 def _stored() -> dict[str, StoredFormat]:
-    found = {name: StoredFormat(name, name) for name in FORMATS if not name.endswith("16le")}
+    found = {name: StoredFormat(name, name) for name in FORMATS}
     for name in tuple(found):
         found[name.replace("yuv", "yuva")] = StoredFormat(name.replace("yuv", "yuva"), name, alpha=True)
     for depth in (8, 10, 12, 16):

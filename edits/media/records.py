@@ -321,3 +321,17 @@ class Verification:
     @property
     def passed(self) -> bool:
         return all(check.passed for check in self.checks)
+
+
+@dataclass(frozen=True)
+class QcReport:
+    """`jobs/<job_id>/report/qc.json`: what was compared before a deliverable was published or kept back."""
+
+    __pydantic_config__ = STRICT
+    job_id: str
+    output: str
+    """URI of the deliverable, whether it got there or not."""
+    published: bool
+    accepted: tuple[str, ...]
+    """Names of checks that failed and were accepted by the settings."""
+    verification: Verification

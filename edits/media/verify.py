@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 
 from edits.errors import SourceError, VerificationError
 from edits.keys import sha256_of
@@ -17,8 +19,10 @@ from edits.media.beside import carried_streams, kept_chapters, kept_metadata
 from edits.media.colour import Tags, tags_of
 from edits.media.deliverables import deliverable_for
 from edits.media.encode import timecode_of
+from edits.media.faults import Faults
 from edits.media.formats import base_name
 from edits.media.index import tag_of
+from edits.media.marks import Mark, Marking, digest_of, marks_path, read_marks
 from edits.media.picture import tags_in
 from edits.media.reader import Source
 from edits.media.records import Check, Progress, StitchRequest, Verification
@@ -42,7 +46,7 @@ def verify(request: StitchRequest, progress: Progress) -> Verification:
         chapters = kept_chapters(source, span)
         metadata = kept_metadata(source)
         sha256, beside = pool.submit(sha256_of, path), pool.submit(summed, source, carried_streams(request), span)
-        found = _Found(result, request.end - request.start, progress)
+        found = _Found(result, _Compared(request), request.end - request.start, progress)
         checks = (
             *_whole(path, found),
             *_pictures(request, found),
@@ -50,6 +54,7 @@ def verify(request: StitchRequest, progress: Progress) -> Verification:
             *_colours(request, found),
             *_beside(request, found, beside.result()),
             *_words(found, chapters, metadata),
+            *_looks(request, found),
         )
         return Verification(
             checks=checks,
@@ -58,7 +63,9 @@ def verify(request: StitchRequest, progress: Progress) -> Verification:
             size=path.stat().st_size,
             frames=len(found.pts),
             duration=found.duration,
-            encoding=deliverable_for(request.deliverable, request.index).recipe(request.index, request.encoder_threads),
+            encoding=deliverable_for(request.deliverable, request.index).recipe(
+                request.index, request.encoder_threads, request.end - request.start
+            ),
         )
 
 
@@ -72,8 +79,9 @@ def _reopened(path: Path) -> Source:
 class _Found:
     """What the file turns out to hold, by one decode."""
 
-    def __init__(self, result: Source, total: int, progress: Progress) -> None:
+    def __init__(self, result: Source, compared: _Compared, total: int, progress: Progress) -> None:
         self.result = result
+        self.compared = compared
         self.pts: list[int] = []
         self.damage = ""
         self.sums = {stream.index: StreamSum(stream) for stream in result.container.streams}
@@ -84,6 +92,7 @@ class _Found:
                     self._describe(frame)
                 self.pts.append(frame.pts or 0)
                 self._last = frame.duration or 0
+                compared.add(frame)
                 progress(len(self.pts), total)
         except SourceError as error:
             self.damage = str(error)
@@ -117,6 +126,54 @@ class _Found:
     def ratio(self) -> Fraction:
         ratio = self.result.stream.sample_aspect_ratio
         return Fraction(ratio) if ratio else Fraction(1)
+
+
+class _Compared:
+    """The deliverable's pictures against the marks that were noted while it was stitched, if any were."""
+
+    def __init__(self, request: StitchRequest) -> None:
+        entry, path = deliverable_for(request.deliverable, request.index), marks_path(request.output)
+        self.faults = Faults()
+        self.worst_edited = self.worst_untouched = _NOTHING
+        self.unequal: int | None = None
+        """First frame whose planes are not those that were encoded without loss."""
+        self.noted = path.exists()
+        self._marking = Marking(entry.read_format(request.index), entry.colour(request.index))
+        self._marks = read_marks(path) if self.noted else iter(())
+        self._lossless = entry.lossless
+        self._edited = range(request.edited_range[0] - request.start, request.edited_range[1] - request.start)
+        self._number = 0
+
+    def add(self, frame: av.VideoFrame) -> None:
+        noted = next(self._marks, None)
+        if noted is None:
+            return
+        found = self._marking.mark(frame)
+        if self._number in self._edited:
+            self.worst_edited = max(self.worst_edited, _Apart(_distance(found, noted.stitched), self._number))
+        else:
+            self.worst_untouched = max(self.worst_untouched, _Apart(_distance(found, noted.source), self._number))
+        if self._lossless and self.unequal is None and digest_of(frame) != noted.digest:
+            self.unequal = self._number
+        self.faults.add(found, noted.source)
+        self._number += 1
+
+
+def _distance(one: Mark, other: Mark) -> float:
+    return float(np.abs(one - other).mean())
+
+
+@dataclass(frozen=True, order=True)
+class _Apart:
+    """By how much two pictures differ, in mean levels of 8 bits, and which."""
+
+    levels: float
+    frame: int
+
+
+_NOTHING = _Apart(0.0, 0)
+_LOSSY = 2.0
+"""Mean levels of 8 bits by which a lossy encoder may move a picture's small grid of means."""
 
 
 def _seconds(clock: str) -> Fraction:
@@ -208,6 +265,32 @@ def _words(found: _Found, chapters: list[Any], metadata: dict[str, str]) -> Iter
     kept = kept_metadata(found.result)
     changed = [name for name, value in kept.items() if metadata.get(name, value) != value]
     yield _check("tags", "as in the source", f"{', '.join(changed)} changed" if changed else "as in the source")
+
+
+def _looks(request: StitchRequest, found: _Found) -> Iterator[Check]:
+    """What the pictures show."""
+    compared = found.compared
+    if not compared.noted:
+        return
+    yield _close("pictures as stitched", compared.worst_edited)
+    if request.edited_range != (request.start, request.end):
+        yield _close("untouched pictures as in the source", compared.worst_untouched)
+    if deliverable_for(request.deliverable, request.index).lossless:
+        apart = "equal" if compared.unequal is None else f"another picture at frame {compared.unequal}"
+        yield _check("pictures bit for bit", "equal", apart)
+    faults = compared.faults
+    for name, runs in (("black", faults.black), ("frozen", faults.frozen), ("flashing", faults.flashes)):
+        listed = ", ".join(map(str, runs[:_LISTED])) + (f" and {len(runs) - _LISTED} more" if runs[_LISTED:] else "")
+        yield _check(f"no {name} pictures", _NONE, f"frames {listed}" if runs else _NONE)
+
+
+_LISTED = 5
+_NONE = "none that the source has not"
+
+
+def _close(name: str, worst: _Apart) -> Check:
+    found = f"{worst.levels:.2f} levels at frame {worst.frame}"
+    return Check(name, worst.levels <= _LOSSY, f"at most {_LOSSY:g} levels apart", found)
 
 
 def _titles(chapters: list[Any]) -> str:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
 
 from edits.errors import VerificationError
+from edits.media.chunkfile import read_chunk, write_chunk
+from edits.media.formats import planes
 from edits.media.index import index_source
 from edits.media.records import StitchRequest, Verification
+from edits.media.split import split
 from edits.media.verify import verify
-from tests.fakes.footage import constant, requests, write_footage
+from edits.stitch import stitch
+from tests.fakes.footage import constant, decoded, requests, write_footage
 
 MP4 = Fraction(1, 12800)
 WELL = {"pts": constant(30, 512), "time_base": MP4, "audio": "aac", "timecode": "01:00:00:00"}
@@ -90,3 +98,63 @@ def test_what_cannot_be_opened_raises(request_for: StitchRequest) -> None:
     Path(request_for.output).write_text("not a video")
     with pytest.raises(VerificationError, match="cannot be read back"):
         verify(request_for, unheard)
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def stitched(tmp_path: Path, output: str, deliverable: str) -> StitchRequest:
+    """30 frames of which 10 to 19 are edited: brightened."""
+    source = write_footage(tmp_path / "source.mkv", constant(30, 40), Fraction(1, 1000))
+    index = index_source(source, unheard)
+    parts, request = requests(source, index, tmp_path, output, deliverable=deliverable, start=10, end=20)
+    split(parts, unheard)
+    for chunk in request.chunks:
+        write_chunk(Path(chunk.output), np.minimum(read_chunk(Path(chunk.input)), 215) + np.uint8(40))
+    request = replace(request, start=0, end=30, edited=(10, 20))
+    stitch(request, unheard)
+    return request
+
+
+def rewritten(request: StitchRequest, change: Callable[[int, np.ndarray], None]) -> set[str]:
+    """The checks that fail once `change` was made to the luma of the deliverable's frames, by number."""
+    path = Path(request.output)
+    frames = decoded(path)
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1" if path.suffix == ".mkv" else "libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, frames[0].format.name
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
+        for number, frame in enumerate(frames):
+            change(number, planes(frame)[0])
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return failed(verify(request, unheard))
+
+
+def test_pictures_are_held_against_source_and_stitch(tmp_path: Path) -> None:
+    request = stitched(tmp_path, "out.mkv", "ffv1")
+    found = verify(request, unheard)
+    assert failed(found) == set()
+    names = {check.name for check in found.checks}
+    assert {"pictures as stitched", "untouched pictures as in the source", "pictures bit for bit"} <= names
+
+    def one_pixel(number: int, luma: np.ndarray) -> None:
+        luma[40, 80] ^= number == 17
+
+    def lift_untouched(number: int, luma: np.ndarray) -> None:
+        luma += np.uint8(4 * (number == 5))
+
+    assert rewritten(request, one_pixel) == {"pictures bit for bit"}
+    assert "untouched pictures as in the source" in rewritten(request, lift_untouched)
+
+
+def test_a_picture_that_turned_black_is_named(tmp_path: Path) -> None:
+    request = stitched(tmp_path, "out.mp4", "h264")
+    assert failed(verify(request, unheard)) == set()
+
+    def blacken(number: int, luma: np.ndarray) -> None:
+        luma[:] = 16 if number == 14 else luma
+
+    assert {"no black pictures", "no flashing pictures", "pictures as stitched"} <= rewritten(request, blacken)
