@@ -59,6 +59,10 @@ class Sampling:
     guidance: float
     shift: float
     """Flow-matching time shift: sigma = shift*u / (1 + (shift-1)*u)."""
+    guided: float = 1.0
+    """Share of the steps, from the first on, that are guided; below 1 it is an approximation."""
+    step_cache: float = 0.0
+    """Relative drift below which a step reuses the velocity of the one before; above 0 it is an approximation."""
 
 
 @dataclass(frozen=True)

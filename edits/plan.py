@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edits.catalogue import Card, Geometry
+from edits.catalogue import Card, Geometry, Recipe
 from edits.errors import PermanentError
 from edits.job import Chunk, EditJob, VideoPlan
 from edits.keys import ChunkFields, InputFields, chunk_key, input_key
@@ -223,10 +223,15 @@ def estimate(plan: VideoPlan, index: FrameIndex, card: Card) -> Estimate:
 
 
 def _effort(plan: VideoPlan, card: Card) -> float:
-    """Times the default recipe's work: sampling steps take nearly all of the time."""
+    """Times the default recipe's work: the network's forwards take nearly all of the time."""
     if plan.job.sampling is None:
         return 1.0
-    return plan.job.sampling.steps / card.recipes[0][1].steps
+    return _forwards(plan.job.sampling) / _forwards(card.recipes[0][1])
+
+
+def _forwards(recipe: Recipe) -> float:
+    """Two a guided step, one a step without guidance; what a step cache saves depends on the clip: not counted."""
+    return recipe.steps * (1 + (recipe.guided if recipe.guidance != 1 else 0))
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:

@@ -260,7 +260,7 @@ def _sampling(card: Card, cells: dict[str, Any], errors: RowErrors) -> tuple[str
     recipe = recipes.get(preset, card.recipes[0][1])
     steps = recipe.steps if cells["steps"] is None else cells["steps"]
     guidance = recipe.guidance if cells["guidance"] is None else cells["guidance"]
-    return preset, Sampling(steps, guidance, recipe.shift)
+    return preset, Sampling(steps, guidance, recipe.shift, recipe.guided, recipe.step_cache)
 
 
 def _refuse_sampler_columns(card: Card, errors: RowErrors) -> None:

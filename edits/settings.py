@@ -25,6 +25,7 @@ PREFIX = "SAMAFLOW_"
 JOB_TEMPLATE = Path(__file__).resolve().parents[1] / "k8s" / "job_template.yaml"
 """The one that stands beside the code."""
 EXECUTORS = ("local", "kubernetes")
+PROFILES = ("auto", "resident", "streamed", "streamed_small")
 
 _SERVICE_LINK = re.compile(r"SAMAFLOW_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_[0-9]+_(?:TCP|UDP)\w*)")
 """What Kubernetes sets in every pod beside a Service called samaflow."""
@@ -87,7 +88,12 @@ def _map_from_text(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in pairs}
 
 
+def _switch_from_text(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
 TEXT = Kind("a text", _is_text, str)
+SWITCH = Kind("true or false", lambda value: isinstance(value, bool), _switch_from_text)
 PATH = Kind("a path", lambda value: _is_text(str(value)) and isinstance(value, str | Path), str)
 NAME = Kind(
     "a name in the form of Kubernetes (small letters, digits, '-')",
@@ -198,6 +204,14 @@ class Settings:
     """Price of a GPU hour, for estimates; 0 prints no cost."""
     currency: str = _setting("cost.currency", TEXT, "USD")
     """Unit of `gpu_hour_cost`."""
+    weights_folder: Path = _setting("paths.weights", PATH, Path())  # noqa: RUF009 - it makes a field
+    """Where the folders of converted weights lie; by default the folder `weights` in the state folder."""
+    profile: str = _setting("model.profile", _choice(PROFILES), "auto")
+    """Where a model's parts lie while it works; `auto` takes the largest profile that fits. Changes no result."""
+    attention: str = _setting("model.attention", TEXT, "native")
+    """Attention back end, as diffusers names it, or `fa3_fwd`; changes results by rounding."""
+    strict_prompts: bool = _setting("model.strict_prompts", SWITCH, False)
+    """Whether a prompt of more than 512 tokens is an error; else it is cut, and the log says by how much."""
 
     def roots_with(self, *folders: Path | str) -> tuple[str, ...]:
         """`roots`, the output folder when it is absolute, and `folders` (the manifest's, the current one)."""
@@ -296,6 +310,7 @@ def _resolved(folder: Path, values: dict[str, Any]) -> Settings:
         state_folder=state,
         store=_store_uri(folder, settings.store) if settings.store else file_uri(state / "store"),
         database=_database_url(settings.database) if settings.database else f"sqlite:///{state / 'samaflow.db'}",
+        weights_folder=_weights_folder(folder, state, settings.weights_folder),
         roots=tuple(_absolute(folder, root) for root in settings.roots),
         path_map={prefix: _absolute(folder, target) for prefix, target in settings.path_map.items()},
         kubernetes_job_template=Path(_absolute(folder, str(settings.kubernetes_job_template))),
@@ -307,6 +322,10 @@ def _absolute(folder: Path, place: str) -> str:
     if place.startswith("~"):
         raise SettingsError(f"'{place}': ~ is a shell's word. Write the folder out.")
     return place if re.match(r"[A-Za-z][A-Za-z0-9+.\-]+:", place) else os.path.abspath(folder / place)
+
+
+def _weights_folder(folder: Path, state: Path, given: Path | str) -> Path:
+    return state / "weights" if given == Path() else Path(_absolute(folder, str(given)))
 
 
 def _store_uri(folder: Path, store: str) -> str:

@@ -13,12 +13,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from edits import wire
-from edits.errors import SamaflowError, SettingsError, WeightsError
+from edits.errors import SamaflowError, SettingsError
 from edits.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-model_app = typer.Typer(help="Look at and check weights.", no_args_is_help=True)
+model_app = typer.Typer(help="Convert, look at, record and check weights.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 
 FAILED = 1
@@ -42,6 +42,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 Store = Annotated[str | None, typer.Option(help="URI of the store (file: or s3:).")]
 Allow = Annotated[list[str] | None, typer.Option(help="A folder that rows may name; repeatable.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes.")]
+Weights = Annotated[str, typer.Argument(metavar="NAME|FOLDER", help="Weights by name, or a path to their folder.")]
+Dtype = Literal["bfloat16", "float16", "float32"]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace deliverables that are there already.")]
 
 
@@ -216,20 +218,70 @@ def doctor(
 
 
 @model_app.command()
+def convert(
+    sama: Annotated[Path, typer.Option(help="sama_14b_ema.safetensors; alone it holds the whole transformer.")],
+    text_encoder: Annotated[Path, typer.Option(help="models_t5_umt5-xxl-enc-bf16.pth.")],
+    vae: Annotated[Path, typer.Option(help="Wan2.1_VAE.pth.")],
+    tokenizer: Annotated[Path, typer.Option(help="Folder of the tokenizer google/umt5-xxl.")],
+    wan: Annotated[list[Path] | None, typer.Option(help="A shard of Wan2.1-T2V-14B under SAMA's; repeatable.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the weights, as rows write it.")] = "14b",
+    heads: Annotated[int | None, typer.Option(help="Attention heads, where they are not 128 wide.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Cast everything to it; else the files' own is kept.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the weights folder NAME from released files."""
+    with problems():
+        from flows import models
+
+        target = settings_here().weights_folder / name
+        line = models.convert(sama, text_encoder, vae, tokenizer, tuple(wan or ()), target, heads, dtype)
+        _print_record(line) if as_json else models.show(line)
+
+
+@model_app.command()
+def inspect(
+    weights: Weights,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every tensor and compare the digests.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in a folder of weights: configuration, parameters, dtype, digest."""
+    with problems():
+        from flows import models
+
+        line = models.inspect(_weights_folder(weights), verify=verify)
+        _print_record(line) if as_json else models.show(line)
+
+
+@model_app.command()
+def register(weights: Weights, as_json: AsJson = False) -> None:
+    """Record weights and their digest in the database, so that lineage can point at them before they are used."""
+    with problems():
+        import sql
+        from flows import models
+
+        line = models.register(sql.open_database(settings_here().database), _weights_folder(weights))
+        _print_record(line) if as_json else typer.echo(f"{line.name}: {line.digest} is recorded")
+
+
+def _weights_folder(weights: str) -> Path:
+    """A path if it is written as one, else the name of weights in the weights folder."""
+    return Path(weights).absolute() if os.sep in weights else settings_here().weights_folder / weights
+
+
+@model_app.command()
 def parity(
     recording: Annotated[Path, typer.Argument(help="Folder of a recording of the official pipeline.")],
     as_json: AsJson = False,
 ) -> None:
     """Compare this implementation with a recording of the official one: tensor name to relative error."""
     with problems():
+        from flows import models
         from flows import status as answer
-        from sama_model.parity import compare
-        from sama_model.weights import WeightsError as ModelWeightsError
 
-        try:
+        with models.translated():
+            from sama_model.parity import compare
+
             errors = compare(recording)
-        except ModelWeightsError as error:
-            raise WeightsError(str(error)) from error
         _print_json(errors) if as_json else answer.show_parity(errors)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sama_model.config import Geometry, Recipe, WeightsCard
+from sama_model.installed import installed
 
 SAMA_GEOMETRY = Geometry(chunk_frames=81, stride=64, lead=4)
 """SAMA-14B's: overlap 17 = 4k+1."""
@@ -11,6 +14,41 @@ SAMA_PIXELS = 480 * 832
 
 TINY_DIGEST = "245e31898e4105931a9fe628d2bbfbf04ffec51375488bb146c7cce9b27844f3"
 """`sama_model.weights.digest_of` over the tensors of `sama_model.tiny`, each name with its network before it."""
+
+
+PRESETS: dict[str, Recipe] = {
+    "quality": Recipe(steps=50, guidance=5.0, shift=5.0),
+    "balanced": Recipe(steps=50, guidance=5.0, shift=5.0, guided=0.5),
+    "fast": Recipe(steps=50, guidance=5.0, shift=5.0, guided=0.5, step_cache=0.05),
+}
+"""The released recipe, and what may be left out of it; only the first is what the weights were released with."""
+
+TURBO: dict[str, Recipe] = {
+    "turbo": Recipe(steps=4, guidance=1.0, shift=5.0),
+    "turbo8": Recipe(steps=8, guidance=1.0, shift=5.0),
+}
+"""For weights with a distilled LoRA, which need no guidance. Nothing is claimed about what they look like."""
+
+BUCKETS = (
+    (896, 448), (832, 480), (768, 512), (736, 544), (704, 576), (672, 608), (640, 640), (608, 672),
+    (576, 704), (544, 736), (512, 768), (512, 800), (480, 832), (448, 864), (448, 896),
+)  # fmt: skip
+"""The released working sizes, in the order in which the first nearest wins (models.md 1.1 step B)."""
+
+RELEASED = WeightsCard(
+    name="14b",
+    editor="sama",
+    editor_version="1",
+    digest="",
+    geometry=SAMA_GEOMETRY,
+    buckets=BUCKETS,
+    max_pixels=SAMA_PIXELS,
+    numerics="bfloat16",
+    recipes=tuple(PRESETS.items()),
+    seconds_per_frame=9.7,
+    reference_device="one H200 (predicted: 782 s for 81 frames; not measured)",
+)
+"""What SAMA-14B's card says before its files are converted; they give the digest."""
 
 
 def _model_free(editor: str, version: str, seconds_per_frame: float) -> WeightsCard:
@@ -40,7 +78,8 @@ TINY = WeightsCard(
     numerics="float32",
     recipes=(
         ("quality", Recipe(steps=4, guidance=5.0, shift=5.0)),
-        ("fast", Recipe(steps=2, guidance=5.0, shift=5.0)),
+        ("balanced", Recipe(steps=4, guidance=5.0, shift=5.0, guided=0.5)),
+        ("fast", Recipe(steps=4, guidance=5.0, shift=5.0, guided=0.5, step_cache=0.05)),
     ),
     seconds_per_frame=0.08,
     reference_device="one CPU core",
@@ -54,12 +93,22 @@ CARDS: dict[tuple[str, str], WeightsCard] = {
 """By (editor, weights); an editor's first weights are its default."""
 
 
+def all_cards(weights_folder: Path | None) -> dict[tuple[str, str], WeightsCard]:
+    """`CARDS`, and those of the weights that are installed in a folder.
+
+    Raises:
+        WeightsError: a card in the folder cannot be used.
+    """
+    found = installed(weights_folder) if weights_folder is not None else {}
+    return CARDS | {(weights.card.editor, name): weights.card for name, weights in found.items()}
+
+
 def editors() -> tuple[str, ...]:
     """Names of all editors."""
     return tuple(dict.fromkeys(editor for editor, _ in CARDS))
 
 
-def card(editor: str, weights: str) -> WeightsCard:
+def card(editor: str, weights: str, weights_folder: Path | None = None) -> WeightsCard:
     """The card of these weights of this editor.
 
     Raises:
@@ -67,7 +116,9 @@ def card(editor: str, weights: str) -> WeightsCard:
     """
     if editor not in editors():
         raise ValueError(f"there is no editor '{editor}'; there are {', '.join(editors())}")
-    if (editor, weights) not in CARDS:
-        known = ", ".join(name for of, name in CARDS if of == editor)
-        raise ValueError(f"editor '{editor}' has no weights '{weights}'; it has {known}")
-    return CARDS[editor, weights]
+    cards = all_cards(weights_folder)
+    if (editor, weights) not in cards:
+        known = ", ".join(name for of, name in cards if of == editor)
+        remedy = "; 'samaflow model convert' makes others" if editor == "sama" else ""
+        raise ValueError(f"editor '{editor}' has no weights '{weights}'; it has {known}{remedy}")
+    return cards[editor, weights]

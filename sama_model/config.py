@@ -7,6 +7,7 @@ is (digest), so that a plan can be made where the weights are not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 # -- sampling ---------------------------------------------------------------------------------------------------------
 
@@ -18,6 +19,11 @@ class Recipe:
     steps: int
     guidance: float
     shift: float
+    guided: float = 1.0
+    """Share of the steps, from the first on, that are guided; below 1 it is an approximation."""
+    step_cache: float = 0.0
+    """How far, relatively, the velocity may have drifted before the network is asked again; 0 asks at every step, and
+    anything above is an approximation."""
 
 
 # -- cards ------------------------------------------------------------------------------------------------------------
@@ -69,6 +75,20 @@ class WeightsCard:
             return min(self.buckets, key=lambda size: abs(size[0] / size[1] - width / height))
         scale = min(1.0, (self.max_pixels / (width * height)) ** 0.5)
         return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one machine runs a model. Nothing here changes a result by more than rounding."""
+
+    weights_folder: Path | None = None
+    """Where the folders of converted weights lie; None: there are none."""
+    text_cache: Path | None = None
+    """Where encoded prompts are kept; None: only in memory."""
+    profile: str = "auto"
+    attention: str = "native"
+    strict_prompts: bool = False
+    """Whether a prompt that is too long is an error instead of cut."""
 
 
 # -- networks ---------------------------------------------------------------------------------------------------------

@@ -23,6 +23,10 @@ TRANSFORMER: tuple[Row, ...] = (
     ("text_embedding.0", "condition_embedder.text_embedder.linear_1", BOTH),
     ("text_embedding.2", "condition_embedder.text_embedder.linear_2", BOTH),
     ("head.head", "proj_out", BOTH),
+)
+"""Wan's, outside the blocks. `head.modulation`, a bare tensor, is added by `transformer_keys`."""
+
+SAMA: tuple[Row, ...] = (
     ("segment_embedding", "segment_embedding", WEIGHT),
     ("siglip_feat_mlp.norm", "siglip_feat_mlp.norm", BOTH),
     ("siglip_feat_mlp.fc1", "siglip_feat_mlp.fc1", BOTH),
@@ -30,7 +34,7 @@ TRANSFORMER: tuple[Row, ...] = (
     ("semantic_head.norm", "semantic_head.norm", BOTH),
     ("semantic_head.proj", "semantic_head.proj", BOTH),
 )
-"""Outside the blocks. `head.modulation`, a bare tensor, is added by `transformer_keys`."""
+"""The 11 tensors that SAMA adds."""
 
 BLOCK: tuple[Row, ...] = (
     ("self_attn.q", "attn1.to_q", BOTH),
@@ -81,11 +85,16 @@ VAE_ATTENTION: tuple[Row, ...] = (
 
 def transformer_keys(num_layers: int) -> dict[str, str]:
     """Official name -> name in `SamaTransformer3DModel`, every tensor of a network of `num_layers` blocks."""
-    keys = dict(_expand(TRANSFORMER)) | {"head.modulation": "scale_shift_table"}
+    keys = dict(_expand(TRANSFORMER)) | {"head.modulation": "scale_shift_table"} | sama_keys()
     for i in range(num_layers):
         keys |= dict(_expand(BLOCK, f"blocks.{i}.", f"blocks.{i}."))
         keys[f"blocks.{i}.modulation"] = f"blocks.{i}.scale_shift_table"
     return keys
+
+
+def sama_keys() -> dict[str, str]:
+    """Official name -> name in `SamaTransformer3DModel` of what plain Wan weights do not have."""
+    return dict(_expand(SAMA))
 
 
 def text_encoder_keys(num_layers: int) -> dict[str, str]:

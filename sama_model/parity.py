@@ -17,14 +17,15 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 from transformers import UMT5EncoderModel
 
-from sama_model import weights
+from sama_model import sizes, weights
 from sama_model.encoders import decode_latents, embed_tokens, encode_video, frames_of, text_context, video_of
+from sama_model.errors import WeightsError
 from sama_model.guidance import Conditions
 from sama_model.sampling import denoise
 from sama_model.schedule import flow_schedule
+from sama_model.tensorfiles import read_tensors
 from sama_model.tokens import Joint
 from sama_model.transformer import SamaTransformer3DModel
-from sama_model.weights import WeightsError, read_tensors
 
 EXACT = ("sigmas", "timesteps")
 """Compared as the largest absolute difference; nothing but 0 will do."""
@@ -80,9 +81,9 @@ def read_golden(folder: Path) -> Golden:
     return Golden(
         settings=settings,
         recorded=read_tensors(folder / "tensors.safetensors"),
-        transformer=weights.load_transformer(transformer, weights.transformer_sizes(transformer, heads), torch.float32),
-        vae=weights.load_vae(vae, weights.vae_sizes(vae), torch.float32),
-        text_encoder=weights.load_text_encoder(text, weights.text_encoder_sizes(text), torch.float32),
+        transformer=weights.load_transformer(transformer, sizes.transformer_sizes(transformer, heads), torch.float32),
+        vae=weights.load_vae(vae, sizes.vae_sizes(vae), torch.float32),
+        text_encoder=weights.load_text_encoder(text, sizes.text_encoder_sizes(text), torch.float32),
     )
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from sama_model.encoders import decode_latents, encode_prompt, encode_video, frames_of, prompts_of, video_of
+from sama_model.folders import check_folder
 from sama_model.guidance import Conditions
 from sama_model.sampling import denoise, generator_noise
 from sama_model.schedule import flow_schedule
@@ -52,6 +55,22 @@ class SamaPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.register_modules(tokenizer=tokenizer, text_encoder=text_encoder, vae=vae, transformer=transformer)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> SamaPipeline:
+        """The pipeline of a folder that `save_pretrained` or `samaflow model convert` wrote.
+
+        Stricter than diffusers: the three networks must be whole, and without `dtype` the files' own is kept.
+
+        Raises:
+            WeightsError: a tensor is missing, unexpected or of another shape.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        dtypes = check_folder(folder)
+        if "dtype" not in kwargs and "torch_dtype" not in kwargs:
+            kwargs["dtype"] = dtypes
+        pipeline: SamaPipeline = super().from_pretrained(folder, local_files_only=True, **kwargs)
+        return pipeline
 
     @torch.no_grad()
     def __call__(

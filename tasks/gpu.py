@@ -16,19 +16,21 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from edits import wire
 from edits.errors import DeviceError, PermanentError, RecordError, SamaflowError, TransientError
 from edits.job import ChunkFailure, Marker, Shard, ShardChunk
 from edits.keys import sha256_of
+from edits.settings import load_settings
 from edits.storage import Store, marker_path, output_path, valid_marker, withdrawn
-from sama_model.config import Recipe
+from sama_model.config import Options, Recipe
 from sama_model.editors.base import Editor, EditRequest
 from tasks.board import Board, peak_memory, versions
 from tasks.chunk_files import get_input, write_output
 from tasks.exits import Exit, exit_code, translated
-from tasks.shard import load_editor, load_shard, shard_address
+from tasks.shard import load_editor, load_shard, model_options, shard_address
 from tasks.stopping import Stopping
 
 LOOK_SECONDS = 5.0
@@ -46,7 +48,8 @@ class _WithdrawnError(Exception):
 class Worker:
     """Drains one shard: a bad chunk is written down and the next one begun."""
 
-    def __init__(self, store: Store, shard: Shard, board: Board, scratch: Path) -> None:
+    def __init__(self, store: Store, shard: Shard, board: Board, scratch: Path, options: Options) -> None:
+        self._options = options
         self._store = store
         self._patient = store.with_pauses(PUT_PAUSES)
         self._shard = shard
@@ -126,7 +129,7 @@ class Worker:
             frames=get_input(self._store, chunk, self._scratch),
             instruction=chunk.instruction,
             seed=chunk.seed,
-            recipe=None if sampling is None else Recipe(sampling.steps, sampling.guidance, sampling.shift),
+            recipe=None if sampling is None else Recipe(**asdict(sampling)),
             first_latent=chunk.first_latent,
         )
 
@@ -155,7 +158,7 @@ class Worker:
             self._board.event("loading", editor=self._shard.editor, weights=self._shard.weights)
             self._board.device_taken()
             try:
-                self._editor = load_editor(self._shard)
+                self._editor = load_editor(self._shard, self._options)
             except Exception:
                 self._over = True
                 raise
@@ -233,6 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         address = shard_address(arguments.shard, os.environ, arguments.indexes)
         store = Store(address.store)
+        options = model_options(load_settings(Path.cwd(), os.environ, {}))
     except SamaflowError as error:
         sys.stderr.write(f"samaflow-worker: {error}\n")
         return Exit.FAILED
@@ -240,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="samaflow-worker-") as scratch:
         stopping.say_first(lambda reason: _say_farewell(board, Path(scratch), reason))
         try:
-            return Worker(store, load_shard(store, address), board, Path(scratch)).run()
+            return Worker(store, load_shard(store, address), board, Path(scratch), options).run()
         except SamaflowError as error:
             return _give_up(board, error)
 

@@ -48,11 +48,15 @@ class LocalExecutor:
         logs: Path,
         endpoint_url: str | None = None,
         environ: Mapping[str, str] = os.environ,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """At most `workers` processes at once; what they print goes to files in the folder `logs`."""
+        """At most `workers` processes at once; what they print goes to files in the folder `logs`.
+
+        `variables` are set in their environment, whatever `environ` says.
+        """
         self._store = Store(store_uri)
         self._logs = logs
-        self._environ = worker_environ(environ, workers, endpoint_url)
+        self._environ = worker_environ(environ, workers, endpoint_url) | dict(variables or {})
         self._places = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._ends: dict[int, Future[int]] = {}
         self._running: set[subprocess.Popen[bytes]] = set()

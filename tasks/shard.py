@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from edits import wire
 from edits.errors import RecordError, SettingsError, WeightsError
 from edits.job import PROTOCOL, Shard
+from edits.settings import Settings
 from edits.storage import Store, shard_path
+from sama_model.config import Options
 from sama_model.editors.base import Editor
 
 
@@ -71,15 +73,40 @@ def load_shard(store: Store, address: ShardAddress) -> Shard:
     return shard
 
 
-def load_editor(shard: Shard) -> Editor:
+def worker_variables(settings: Settings) -> dict[str, str]:
+    """What a worker is told of the flow's settings, as `model_options` reads it."""
+    return {
+        "SAMAFLOW_STATE_FOLDER": str(settings.state_folder),
+        "SAMAFLOW_WEIGHTS_FOLDER": str(settings.weights_folder),
+        "SAMAFLOW_PROFILE": settings.profile,
+        "SAMAFLOW_ATTENTION": settings.attention,
+        "SAMAFLOW_STRICT_PROMPTS": str(settings.strict_prompts).lower(),
+    }
+
+
+def model_options(settings: Settings) -> Options:
+    """How this machine runs models."""
+    return Options(
+        weights_folder=settings.weights_folder,
+        text_cache=settings.state_folder / "text",
+        profile=settings.profile,
+        attention=settings.attention,
+        strict_prompts=settings.strict_prompts,
+    )
+
+
+def load_editor(shard: Shard, options: Options) -> Editor:
     """Load the shard's editor, and hold it against the editor that the plan was made for.
 
     Raises:
-        WeightsError: its version or the digest of its weights is another.
+        WeightsError: it is not installed here, or its version or the digest of its weights is another.
     """
     from sama_model.editors import load  # here: some editors bring torch
 
-    editor = load(shard.editor, shard.weights)
+    try:
+        editor = load(shard.editor, shard.weights, options)
+    except ValueError as error:  # WeightsError is one; an editor or weights that are not here are another
+        raise WeightsError(str(error)) from error
     found = (editor.card.editor_version, editor.card.digest)
     if found != (shard.editor_version, shard.weights_digest):
         raise WeightsError(

@@ -18,6 +18,7 @@ from sql import AttemptRecord, DispatchRecord, DispatchState
 from tasks.exits import outcome_of
 from tasks.local import LocalExecutor
 from tasks.run import Run
+from tasks.shard import worker_variables
 from tasks.split import Prepared
 
 MAX_ROUNDS = 3
@@ -89,7 +90,11 @@ class Wave:
         self._began = dict.fromkeys(indexes, datetime.now(UTC))
         settings = self._run.settings
         self._executor = LocalExecutor(
-            settings.store, settings.workers, settings.state_folder / "logs", settings.endpoint_url
+            settings.store,
+            settings.workers,
+            settings.state_folder / "logs",
+            settings.endpoint_url,
+            variables=worker_variables(settings),
         )
         self._executor.start(self.dispatch_id, indexes, self._attempt)
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from sama_model import cards
+from sama_model.config import Options
 from sama_model.editors.base import Editor, InstructionError
 from sama_model.editors.grade import GradeEditor, grade_of
 from sama_model.editors.passthrough import PassthroughEditor
 
 
-def load(editor: str, weights: str) -> Editor:
+def load(editor: str, weights: str, options: Options = Options()) -> Editor:  # noqa: B008 - frozen
     """The editor with these weights, ready to edit; takes seconds to minutes for a model.
 
     Raises:
         ValueError: an unknown editor or weights.
         sama_model.weights.WeightsError: the weights are not the ones on the card.
     """
-    card = cards.card(editor, weights)
+    card = cards.card(editor, weights, options.weights_folder)
     if editor == "passthrough":
         return PassthroughEditor(card)
     if editor == "grade":
         return GradeEditor(card)
     from sama_model.editors.sama import load_sama  # torch is loaded here, and only for an editor that needs it
 
-    return load_sama(card)
+    return load_sama(card, options)
 
 
 def check_instruction(editor: str, instruction: str) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from transformers import ByT5Tokenizer
 
-from sama_model.config import WeightsCard
+from sama_model.config import Options, WeightsCard
 from sama_model.editors.base import EditRequest, Frames, Progress, array_of
+from sama_model.errors import WeightsError
 from sama_model.pipeline import SamaPipeline
 from sama_model.sampling import shot_noise
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
-from sama_model.weights import WeightsError, digest_of, load_text_encoder, load_transformer, load_vae
+from sama_model.weights import digest_of, load_text_encoder, load_transformer, load_vae
 
 
 class SamaEditor:
@@ -51,15 +52,17 @@ class SamaEditor:
         return edited
 
 
-def load_sama(card: WeightsCard) -> SamaEditor:
+def load_sama(card: WeightsCard, options: Options = Options()) -> SamaEditor:  # noqa: B008 - frozen
     """The editor with the weights of the card.
 
     Raises:
         WeightsError: the weights are not the ones that the card names.
     """
-    if card.name != "tiny":
-        raise WeightsError(f"weights '{card.name}' have a card but no loader here")
-    return SamaEditor(card, load_tiny(card.digest))
+    if card.name == "tiny":
+        return SamaEditor(card, load_tiny(card.digest))
+    if options.weights_folder is None:
+        raise WeightsError(f"weights '{card.name}': no weights folder is set")
+    return SamaEditor(card, SamaPipeline.from_pretrained(options.weights_folder / card.name))
 
 
 def load_tiny(digest: str) -> SamaPipeline:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sama_model.errors import WeightsError
 from sama_model.parity import EXACT, LEVELS, compare, limit
-from sama_model.weights import WeightsError
 
 pytestmark = pytest.mark.shared
 

@@ -12,6 +12,7 @@ import pytest
 
 from edits.job import Shard, ShardChunk
 from edits.storage import Store, input_path, marker_path, status_path, valid_marker, withdraw
+from sama_model.config import Options
 from sama_model.editors.base import EditRequest, Frames, Progress
 from tasks import gpu
 from tasks.board import Board
@@ -39,8 +40,8 @@ def drain(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     scratch.mkdir()
 
     def run(shard: Shard, editor: ScriptedEditor) -> int:
-        monkeypatch.setattr(gpu, "load_editor", lambda shard: editor)
-        code = Worker(store, shard, Board(store, DISPATCH, 0, 0), scratch).run()
+        monkeypatch.setattr(gpu, "load_editor", lambda shard, options: editor)
+        code = Worker(store, shard, Board(store, DISPATCH, 0, 0), scratch, Options()).run()
         assert list(scratch.iterdir()) == []
         return code
 
@@ -137,12 +138,12 @@ def test_an_editor_that_cannot_be_loaded_fails_every_missing_chunk(
     drain(put_shard(store, chunks[:1]), ScriptedEditor())
     shard = put_shard(store, chunks)
 
-    def unloadable(shard: Shard) -> ScriptedEditor:
+    def unloadable(shard: Shard, options: Options) -> ScriptedEditor:
         raise ModuleNotFoundError("No module named 'torch'")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gpu, "load_editor", unloadable)
-        code = Worker(store, shard, Board(store, DISPATCH, 0, 1), tmp_path / "scratch").run()
+        code = Worker(store, shard, Board(store, DISPATCH, 0, 1), tmp_path / "scratch", Options()).run()
     assert code == 64
     status = status_of(store, attempt=1)
     assert status.done == (chunks[0].chunk_key,)

@@ -10,8 +10,8 @@ import pytest
 
 from sama_model.cards import card
 from sama_model.editors.sama import load_sama, load_tiny
+from sama_model.errors import WeightsError
 from sama_model.tiny import TRANSFORMER, VAE
-from sama_model.weights import WeightsError
 
 CARD = card("sama", "tiny")
 

@@ -12,10 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sama_model.config import TextEncoderSizes, TransformerSizes, VaeSizes
+from sama_model.errors import WeightsError
 from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
+from sama_model.sizes import text_encoder_sizes, transformer_sizes, vae_sizes
+from sama_model.tensorfiles import read_tensors
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
 from sama_model.weights import (
-    WeightsError,
     digest_of,
     empty_text_encoder,
     empty_transformer,
@@ -23,10 +25,6 @@ from sama_model.weights import (
     load_text_encoder,
     load_transformer,
     load_vae,
-    read_tensors,
-    text_encoder_sizes,
-    transformer_sizes,
-    vae_sizes,
 )
 
 SMALL_VAE = VaeSizes(base_dim=8, num_res_blocks=1)

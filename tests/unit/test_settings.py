@@ -51,6 +51,7 @@ def test_every_setting_can_stand_in_the_file(tmp_path: Path) -> None:
         url = "postgresql+psycopg://u:p@h/d"
         [paths]
         state = "state"
+        weights = "models"
         output = "/mnt/out/"
         roots = ["footage", "/mnt/library", "s3://films/library"]
         schemes = ["file"]
@@ -74,6 +75,10 @@ def test_every_setting_can_stand_in_the_file(tmp_path: Path) -> None:
         [cost]
         gpu_hour = 3.5
         currency = "EUR"
+        [model]
+        profile = "streamed"
+        attention = "fa3_fwd"
+        strict_prompts = true
         """,
     )
     assert settings == Settings(
@@ -97,6 +102,10 @@ def test_every_setting_can_stand_in_the_file(tmp_path: Path) -> None:
         encoder_threads=1,
         gpu_hour_cost=3.5,
         currency="EUR",
+        weights_folder=tmp_path / "models",
+        profile="streamed",
+        attention="fa3_fwd",
+        strict_prompts=True,
     )
     assert pickle.loads(pickle.dumps(settings)) == settings
 

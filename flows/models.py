@@ -1,0 +1,118 @@
+"""What `samaflow model` does: convert, look at, record and check weights. The model's own errors end here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+import sql
+from edits.errors import WeightsError
+from sama_model.errors import WeightsError as ModelWeightsError
+
+
+@dataclass(frozen=True)
+class PartLine:
+    """One network of a folder of weights."""
+
+    name: str
+    kind: str
+    parameters: int
+    dtype: str
+    digest: str
+    config: dict[str, object]
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """What `samaflow model inspect` prints. Part of the `--json` output: fields are added, never renamed."""
+
+    name: str
+    editor: str
+    editor_version: str
+    digest: str
+    numerics: str
+    verified: bool
+    """Whether the tensors were read and their digests compared, not only their names and shapes."""
+    parts: tuple[PartLine, ...]
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The model's own error as one of the project's tree."""
+    try:
+        yield
+    except ModelWeightsError as error:
+        raise WeightsError(str(error)) from error
+
+
+def convert(
+    sama: Path,
+    text_encoder: Path,
+    vae: Path,
+    tokenizer: Path,
+    base: tuple[Path, ...],
+    target: Path,
+    heads: int | None,
+    dtype: str | None,
+) -> ModelLine:
+    """Convert released files to the folder `target`, with a progress bar on standard error."""
+    import torch
+
+    from sama_model import convert as conversion
+
+    released = conversion.Released(sama, text_encoder, vae, tokenizer, base)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with translated(), Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("convert")
+        conversion.convert(
+            released,
+            target,
+            heads=heads,
+            dtype=None if dtype is None else getattr(torch, dtype),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    return inspect(target, verify=False)
+
+
+def inspect(folder: Path, *, verify: bool) -> ModelLine:
+    """Configuration, parameters, dtype and digests of a folder; with `verify` every tensor is read again.
+
+    Raises:
+        WeightsError: it is not whole, or with `verify` not what its card says.
+    """
+    with translated():
+        from sama_model.folders import describe
+        from sama_model.installed import read_card
+
+        weights = read_card(folder)
+        parts = describe(folder, verify=weights.parts if verify else None)
+    card = weights.card
+    lines = tuple(
+        PartLine(part.name, part.kind, part.parameters, part.dtype, weights.parts.get(part.name, ""), part.config)
+        for part in parts
+    )
+    return ModelLine(card.name, card.editor, card.editor_version, card.digest, card.numerics, verify, lines)
+
+
+def register(db: sql.Database, folder: Path) -> ModelLine:
+    """Record the weights of `folder` as a model version; again is harmless."""
+    line = inspect(folder, verify=False)
+    sql.record_model_version(db, line.name, line.digest, line.editor, line.editor_version)
+    return line
+
+
+def show(line: ModelLine) -> None:
+    """For people."""
+    out = Console(width=None if Console().is_terminal else 200)
+    state = "digests verified" if line.verified else "names and shapes checked"
+    out.print(f"{line.name}: editor {line.editor} version {line.editor_version}, {line.numerics}, {state}")
+    out.print(f"digest {line.digest}")
+    for part in line.parts:
+        out.print(f"  {part.name}: {part.kind}, {part.parameters:,} parameters, {part.dtype}, {part.digest[:16]}")
+        for key, value in part.config.items():
+            out.print(f"    {key} = {value}")

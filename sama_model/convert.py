@@ -1,0 +1,237 @@
+"""Released files into one folder that diffusers reads: model_index.json, sharded safetensors, the weights' card.
+
+    SAMA's transformer (or Wan's shards and SAMA's over them), umT5 .pth, VAE .pth, tokenizer folder
+      -> transformer/ text_encoder/ vae/ tokenizer/ model_index.json card.json
+
+Tensor by tensor: never more in memory than one shard being written. Strict: nothing is written unless every tensor of
+every network is there in its shape. The card is written last, so that a folder with a card is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ModelMixin
+from safetensors.torch import save_file
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from sama_model.cards import RELEASED
+from sama_model.config import WeightsCard
+from sama_model.errors import WeightsError
+from sama_model.installed import CARD_FILE, InstalledWeights, card_json, check_name
+from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
+from sama_model.pipeline import SamaPipeline
+from sama_model.sizes import text_encoder_sizes, transformer_sizes, vae_sizes
+from sama_model.tensorfiles import StoredTensor, open_file, open_files
+from sama_model.weights import add_to_digest, check_tensors, empty_text_encoder, empty_transformer, empty_vae, listed
+
+SHARD_BYTES = 4 * 2**30
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes written, bytes in all)."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """Where the released files are."""
+
+    transformer: Path
+    """`sama_14b_ema.safetensors`."""
+    text_encoder: Path
+    """`models_t5_umt5-xxl-enc-bf16.pth`."""
+    vae: Path
+    """`Wan2.1_VAE.pth`."""
+    tokenizer: Path
+    """Folder of google/umt5-xxl's tokenizer."""
+    base: tuple[Path, ...] = ()
+    """Wan2.1-T2V-14B's shards, for a SAMA file that does not hold the whole transformer; SAMA's tensors win."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network on its way: our names, and where each tensor lies."""
+
+    folder: str
+    model: Any
+    """On the meta device; diffusers' or transformers' own class."""
+    tensors: Mapping[str, StoredTensor]
+    """By our names."""
+    stem: str
+    """How diffusers or transformers call the file."""
+
+
+def convert(
+    released: Released,
+    target: Path,
+    card: WeightsCard = RELEASED,
+    *,
+    heads: int | None = None,
+    dtype: torch.dtype | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Progress = lambda done, total: None,
+) -> InstalledWeights:
+    """Write the folder `target`; `card` says what is not in the files, its name must be the folder's.
+
+    Tensors keep their dtype, which must then be one for each network; `dtype` casts all of them. `heads` is for
+    networks whose heads are not 128 wide.
+
+    Raises:
+        WeightsError: files or tensors that are missing, damaged or of another network; a folder that is there already;
+            mixed dtypes and no `dtype`.
+    """
+    check_name(target.name)
+    if target.exists():
+        raise WeightsError(f"{target} is there already: remove it, or convert to another name")
+    tokenizer = _tokenizer(released.tokenizer)
+    networks = open_networks(released, heads)
+    dtypes = {network.folder: dtype or _only_dtype(network) for network in networks}
+    aside = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    total = sum(_elements(network) * dtypes[network.folder].itemsize for network in networks)
+    count = Counter(progress, total)
+    parts = {
+        network.folder: write_network(aside, network, dtypes[network.folder], shard_bytes, count)
+        for network in networks
+    }
+    parts["tokenizer"] = _write_tokenizer(aside, tokenizer)
+    _write_index(aside, tokenizer, networks)
+    installed = _installed(card, target.name, parts, str(dtypes["transformer"]).removeprefix("torch."))
+    (aside / CARD_FILE).write_bytes(card_json(installed))
+    aside.rename(target)
+    return installed
+
+
+def open_networks(released: Released, heads: int | None) -> tuple[Network, ...]:
+    """The three networks, complete and of the right shapes, unread."""
+    wan = open_files(released.base)
+    official = wan | open_file(released.transformer)
+    sizes = transformer_sizes(official, heads)
+    text, vae = open_file(released.text_encoder), open_file(released.vae)
+    text_of, vae_of = text_encoder_sizes(text), vae_sizes(vae)
+    file_name = "diffusion_pytorch_model"
+    return (
+        _network("transformer", empty_transformer(sizes), official, transformer_keys(sizes.num_layers), file_name),
+        _network("text_encoder", empty_text_encoder(text_of), text, text_encoder_keys(text_of.num_layers), "model"),
+        _network("vae", empty_vae(vae_of), vae, vae_keys(vae_of), file_name),
+    )
+
+
+def _network(
+    folder: str, model: Any, official: Mapping[str, StoredTensor], keys: Mapping[str, str], stem: str
+) -> Network:
+    check_tensors(model, official, keys)
+    return Network(folder, model, {mine: official[name] for name, mine in keys.items()}, stem)
+
+
+def _only_dtype(network: Network) -> torch.dtype:
+    """The dtype of all tensors: what they are stored in is kept, and never chosen silently."""
+    kinds: dict[torch.dtype, list[str]] = {}
+    for name, tensor in network.tensors.items():
+        kinds.setdefault(tensor.dtype, []).append(name)
+    if len(kinds) > 1:
+        counts = "; ".join(f"{len(names)} {kind} ({listed(names[:2])} ...)" for kind, names in kinds.items())
+        raise WeightsError(f"the {network.folder} mixes dtypes: {counts}; say with --dtype which one to write")
+    return next(iter(kinds))
+
+
+def _elements(network: Network) -> int:
+    return sum(torch.Size(tensor.shape).numel() for tensor in network.tensors.values())
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+class Counter:
+    """Adds up what was written, and says so."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def add(self, count: int) -> None:
+        self._done += count
+        self._progress(self._done, self._total)
+
+
+def write_network(target: Path, network: Network, dtype: torch.dtype, shard_bytes: int, count: Counter) -> str:
+    """Write one network's folder; the digest of its tensors (`weights.digest_of` under our names)."""
+    folder = target / network.folder
+    _save_config(network.model, folder, dtype)
+    shards = list(packed(network.tensors, dtype.itemsize, shard_bytes))
+    digest = hashlib.sha256()
+    places: dict[str, str] = {}
+    for number, names in enumerate(shards, 1):
+        numbered = f"-{number:05}-of-{len(shards):05}" if len(shards) > 1 else ""
+        file = f"{network.stem}{numbered}.safetensors"
+        shard = {name: network.tensors[name].read().to(dtype).contiguous() for name in names}
+        for name, tensor in shard.items():
+            add_to_digest(digest, name, tensor)
+            places[name] = file
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        count.add(sum(tensor.nbytes for tensor in shard.values()))
+    if len(shards) > 1:
+        index = {"metadata": {"total_size": _elements(network) * dtype.itemsize}, "weight_map": places}
+        (folder / f"{network.stem}.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    return digest.hexdigest()
+
+
+def packed(tensors: Mapping[str, StoredTensor], itemsize: int, shard_bytes: int) -> Iterable[list[str]]:
+    """Names in their order, cut into shards of at most `shard_bytes` (one tensor may be larger)."""
+    shard: list[str] = []
+    room = shard_bytes
+    for name in sorted(tensors):
+        size = torch.Size(tensors[name].shape).numel() * itemsize
+        if shard and size > room:
+            yield shard
+            shard, room = [], shard_bytes
+        shard.append(name)
+        room -= size
+    yield shard
+
+
+def _save_config(model: Any, folder: Path, dtype: torch.dtype) -> None:
+    """As the two libraries do it; transformers keeps the dtype in the configuration."""
+    if isinstance(model, ModelMixin):
+        model.save_config(folder)
+        return
+    model.config.dtype = dtype
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return tokenizer
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{folder}: not a folder with a tokenizer's files ({error})") from error
+
+
+def _write_tokenizer(target: Path, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Save it; the digest over its files."""
+    folder = target / "tokenizer"
+    tokenizer.save_pretrained(folder)
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        digest.update(json.dumps([file.name, file.stat().st_size]).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _write_index(target: Path, tokenizer: PreTrainedTokenizerBase, networks: Iterable[Network]) -> None:
+    models = {network.folder: network.model for network in networks}
+    SamaPipeline(tokenizer=tokenizer, **models).save_config(target)
+
+
+def _installed(card: WeightsCard, name: str, parts: Mapping[str, str], dtype: str) -> InstalledWeights:
+    digest = hashlib.sha256(json.dumps(dict(sorted(parts.items()))).encode()).hexdigest()
+    return InstalledWeights(replace(card, name=name, digest=digest, numerics=dtype), dict(parts))

@@ -1,0 +1,5 @@
+"""Errors that the model raises on purpose, beside ValueError for a call that makes no sense. No torch here."""
+
+
+class WeightsError(ValueError):
+    """Model files that are missing, damaged, or of another model than they are said to be."""

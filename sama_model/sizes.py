@@ -1,0 +1,84 @@
+"""Sizes of the networks, told by the shapes of their tensors under the official names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sama_model.config import TextEncoderSizes, TransformerSizes, VaeSizes
+from sama_model.errors import WeightsError
+from sama_model.weights import Shaped
+
+WAN_HEAD_DIM = 128
+
+
+Shapes = Mapping[str, Shaped]
+
+
+def transformer_sizes(tensors: Shapes, num_heads: int | None = None) -> TransformerSizes:
+    """Sizes that the tensors' shapes tell. They do not tell the heads: without `num_heads`, 128 wide as in all of Wan.
+
+    Raises:
+        WeightsError: the tensors that tell the sizes are not there, or the width is not a whole number of heads.
+    """
+    dim, channels, *patch = _shape(tensors, "patch_embedding.weight")
+    num_heads = num_heads or dim // WAN_HEAD_DIM
+    if num_heads < 1 or dim % num_heads:
+        raise WeightsError(f"a width of {dim} is not a whole number of heads ({num_heads} given or inferred)")
+    hidden, features = _shape(tensors, "siglip_feat_mlp.fc1.weight")
+    return TransformerSizes(
+        num_heads=num_heads,
+        head_dim=dim // num_heads,
+        ffn_dim=_shape(tensors, "blocks.0.ffn.0.weight")[0],
+        num_layers=_count(tensors, "blocks."),
+        text_dim=_shape(tensors, "text_embedding.0.weight")[1],
+        freq_dim=_shape(tensors, "time_embedding.0.weight")[1],
+        latent_channels=channels,
+        patch_size=(patch[0], patch[1], patch[2]),
+        semantic_dim=features,
+        semantic_hidden=hidden,
+    )
+
+
+def text_encoder_sizes(tensors: Shapes) -> TextEncoderSizes:
+    """Sizes that the tensors' shapes tell. Raises WeightsError like `transformer_sizes`."""
+    vocab, dim = _shape(tensors, "token_embedding.weight")
+    buckets, heads = _shape(tensors, "blocks.0.pos_embedding.embedding.weight")
+    return TextEncoderSizes(
+        vocab=vocab,
+        dim=dim,
+        attention_dim=_shape(tensors, "blocks.0.attn.q.weight")[0],
+        ffn_dim=_shape(tensors, "blocks.0.ffn.fc1.weight")[0],
+        num_heads=heads,
+        num_layers=_count(tensors, "blocks."),
+        num_buckets=buckets,
+    )
+
+
+def vae_sizes(tensors: Shapes) -> VaeSizes:
+    """Sizes that the tensors' names and shapes tell. Raises WeightsError like `transformer_sizes`."""
+    base = _shape(tensors, "encoder.conv1.weight")[0]
+    layers = [f"encoder.downsamples.{i}." for i in range(_count(tensors, "encoder.downsamples."))]
+    if not layers:
+        raise WeightsError("no tensor 'encoder.downsamples.*': this is not a Wan VAE under its official names")
+    resamples = [i for i, layer in enumerate(layers) if f"{layer}resample.1.weight" in tensors]
+    per_stage = resamples[0] if resamples else len(layers)
+    widths = [_shape(tensors, f"{layers[i]}resample.1.weight")[0] for i in resamples]
+    widths.append(_shape(tensors, "encoder.head.2.weight")[1])  # the last stage halves nothing
+    return VaeSizes(
+        base_dim=base,
+        z_dim=_shape(tensors, "conv2.weight")[0],
+        dim_mult=tuple(width // base for width in widths),
+        num_res_blocks=per_stage,
+        temporal_downsample=tuple(f"{layers[i]}time_conv.weight" in tensors for i in resamples),
+    )
+
+
+def _shape(tensors: Shapes, name: str) -> tuple[int, ...]:
+    if name not in tensors:
+        raise WeightsError(f"tensor '{name}' is missing: this is not a file of that network under its official names")
+    return tuple(tensors[name].shape)
+
+
+def _count(tensors: Shapes, prefix: str) -> int:
+    """How many numbered modules lie under `prefix`."""
+    return len({name[len(prefix) :].split(".")[0] for name in tensors if name.startswith(prefix)})

@@ -1,0 +1,105 @@
+"""`samaflow model` as a person runs it, and rows that name what it made."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import ByT5Tokenizer
+
+from sama_model.config import Options
+from sama_model.editors import load
+from sama_model.editors.base import EditRequest, unused_progress
+from sama_model.tiny import tiny_tensors
+from tests.contract.test_editors import clip
+from tests.fakes.command import SAMAFLOW
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the weights `tiny` as released files."""
+    path = tmp_path_factory.mktemp("models")
+    tensors = tiny_tensors()
+    save_file(tensors["transformer"], path / "sama.safetensors")
+    torch.save(tensors["text_encoder"], path / "t5.pth")
+    torch.save(tensors["vae"], path / "vae.pth")
+    ByT5Tokenizer(extra_ids=0).save_pretrained(path / "tokenizer")
+    return path
+
+
+def model(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SAMAFLOW_")}
+    command = [str(SAMAFLOW), "model", *arguments]
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+
+
+def convert(folder: Path, name: str, sama: str = "sama.safetensors") -> subprocess.CompletedProcess[str]:
+    files = ("--sama", sama, "--text-encoder", "t5.pth", "--vae", "vae.pth", "--tokenizer", "tokenizer")
+    return model(folder, "convert", *files, "--name", name, "--heads", "3", "--json")
+
+
+@pytest.fixture(scope="module")
+def converted(folder: Path) -> dict[str, Any]:
+    done = convert(folder, "mine")
+    assert done.returncode == 0, done.stderr
+    line: dict[str, Any] = json.loads(done.stdout)
+    return line
+
+
+def test_converted_weights_edit_exactly_as_those_that_they_were_made_from(
+    folder: Path, converted: dict[str, Any]
+) -> None:
+    """The same network, loaded by the name that a row would write."""
+    options = Options(weights_folder=folder / ".samaflow" / "weights")
+    mine, tiny = load("sama", "mine", options), load("sama", "tiny")
+    request = EditRequest(clip(), "make it snow", 3, tiny.card.recipes[0][1])
+    assert mine.card.digest == converted["digest"]
+    assert (mine.edit(request, unused_progress) == tiny.edit(request, unused_progress)).all()
+
+
+def test_inspect_says_what_is_there_and_can_read_it_all_again(folder: Path, converted: dict[str, Any]) -> None:
+    done = model(folder, "inspect", "mine", "--verify", "--json")
+    line = json.loads(done.stdout)
+    assert line == converted | {"verified": True}
+    kinds = [part["kind"] for part in line["parts"]]
+    assert kinds == ["SamaTransformer3DModel", "UMT5EncoderModel", "AutoencoderKLWan"]
+    assert line["parts"][0]["config"]["num_layers"] == 1
+    assert {part["dtype"] for part in line["parts"]} == {"float32"}
+    printed = model(folder, "inspect", ".samaflow/weights/mine").stdout
+    assert converted["digest"] in printed
+    assert "num_layers = 1" in printed
+
+
+def test_registering_twice_is_harmless(folder: Path, converted: dict[str, Any]) -> None:
+    for _ in range(2):
+        done = model(folder, "register", "mine")
+        assert (done.returncode, converted["digest"] in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("inspect", "absent"), "no weights' card"),
+        (("register", "absent"), "no weights' card"),
+    ],
+)
+def test_weights_that_are_not_there_are_an_unusable_call(
+    folder: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = model(folder, *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_truncated_file_is_one_sentence(folder: Path) -> None:
+    (folder / "cut.safetensors").write_bytes((folder / "sama.safetensors").read_bytes()[:-10])
+    done = convert(folder, "cut", sama="cut.safetensors")
+    assert done.returncode == 2
+    assert "cut.safetensors: not a whole safetensors file" in done.stderr

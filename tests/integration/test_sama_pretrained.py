@@ -1,0 +1,74 @@
+"""A pipeline that was saved is loaded by its name alone: the same bits, in a fresh process, from another folder."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sama_model.cards import card
+from sama_model.editors.sama import load_tiny
+from sama_model.errors import WeightsError
+from sama_model.pipeline import SamaPipeline
+
+LOAD_AND_EDIT = """
+import hashlib, sys
+import numpy as np, torch
+from sama_model.pipeline import SamaPipeline
+torch.set_num_threads(1)
+pipeline = SamaPipeline.from_pretrained(sys.argv[1])
+pipeline.set_progress_bar_config(disable=True)
+frames = np.random.default_rng(0).integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
+edit = pipeline(frames, "make it snow", num_inference_steps=2, generator=torch.Generator().manual_seed(1))
+print(hashlib.sha256(edit.latents.numpy().tobytes() + edit.frames.tobytes()).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "tiny"
+    load_tiny(card("sama", "tiny").digest).save_pretrained(folder)
+    return folder
+
+
+def test_a_fresh_process_in_another_folder_gives_the_same_bits(saved: Path, tmp_path: Path) -> None:
+    pipeline = load_tiny(card("sama", "tiny").digest)
+    pipeline.set_progress_bar_config(disable=True)
+    frames = np.random.default_rng(0).integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
+    edit = pipeline(frames, "make it snow", num_inference_steps=2, generator=torch.Generator().manual_seed(1))
+    ours = hashlib.sha256(edit.latents.numpy().tobytes() + edit.frames.tobytes()).hexdigest()
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_AND_EDIT, str(saved)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ours), done.stderr
+
+
+def test_a_folder_that_lacks_a_tensor_is_refused_instead_of_filled_with_random_numbers(saved: Path) -> None:
+    path = saved / "transformer" / "diffusion_pytorch_model.safetensors"
+    whole = path.read_bytes()
+    tensors = load_file(path)
+    del tensors["semantic_head.proj.weight"]
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+        with pytest.raises(WeightsError, match=r"transformer: .*1 missing: semantic_head\.proj\.weight"):
+            SamaPipeline.from_pretrained(saved)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_the_files_dtype_is_kept_unless_another_is_asked_for(saved: Path, tmp_path: Path) -> None:
+    SamaPipeline.from_pretrained(saved, dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
+    loaded = SamaPipeline.from_pretrained(tmp_path / "half")
+    kinds = (loaded.transformer, loaded.text_encoder, loaded.vae)
+    assert {p.dtype for model in kinds for p in model.parameters()} == {torch.bfloat16}
+
+
+def test_a_folder_without_networks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no safetensors files"):
+        SamaPipeline.from_pretrained(tmp_path)
