@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sama_model.reuse import Memory
 from sama_model.tokens import Joint
 
 
@@ -21,10 +22,8 @@ class Conditions:
 
     source: Tensor
     """(1, C, t, h, w) latents of the source."""
-    positive: Tensor
-    """(1, 512, d) context of the instruction."""
-    negative: Tensor
-    """(1, 512, d) context of the bare prefix."""
+    contexts: Tensor
+    """(2, 512, d): of the instruction and of the bare prefix; without guidance only the first is needed."""
 
 
 class Network(Protocol):
@@ -40,16 +39,19 @@ class Network(Protocol):
         semantic_states: Tensor,
         timestep: Tensor,
         encoder_hidden_states: Tensor,
+        memory: Memory,
     ) -> Joint: ...
 
 
-def guided_velocity(network: Network, state: Joint, conditions: Conditions, timestep: Tensor, scale: float) -> Joint:
-    """The velocity to integrate at `timestep` (1,)."""
-    positive = network(state.video, conditions.source, state.semantic, timestep, conditions.positive)
+def guided_velocity(
+    network: Network, state: Joint, conditions: Conditions, timestep: Tensor, scale: float, memory: Memory
+) -> Joint:
+    """The velocity to integrate at `timestep` (1,). Both branches are one forward: they share what is not text."""
+    contexts = conditions.contexts if scale != 1 else conditions.contexts[:1]
+    said = network(state.video, conditions.source, state.semantic, timestep, contexts, memory)
     if scale == 1:
-        return positive
-    negative = network(state.video, conditions.source, state.semantic, timestep, conditions.negative)
-    return guide(positive, negative, scale)
+        return said
+    return guide(said.row(0), said.row(1), scale)
 
 
 def guide(positive: Joint, negative: Joint, scale: float) -> Joint:

@@ -18,9 +18,11 @@ from torch import Tensor
 from transformers import UMT5EncoderModel
 
 from sama_model import sizes, weights
+from sama_model.config import Recipe
 from sama_model.encoders import decode_latents, embed_tokens, encode_video, frames_of, text_context, video_of
 from sama_model.errors import WeightsError
 from sama_model.guidance import Conditions
+from sama_model.reuse import Memory, Reuse
 from sama_model.sampling import denoise
 from sama_model.schedule import flow_schedule
 from sama_model.tensorfiles import read_tensors
@@ -53,7 +55,7 @@ def limit(name: str) -> float:
 
 
 @torch.no_grad()
-def compare(folder: Path) -> dict[str, float]:
+def compare(folder: Path, reuse: Reuse = Reuse()) -> dict[str, float]:  # noqa: B008 - frozen
     """Error by tensor name: ||ours - recorded|| / ||recorded||, but see `EXACT` and `LEVELS`.
 
     Raises:
@@ -61,7 +63,7 @@ def compare(folder: Path) -> dict[str, float]:
     """
     golden = read_golden(folder)
     try:
-        errors = compare_schedules(golden) | compare_run(golden)
+        errors = compare_schedules(golden) | compare_run(golden, reuse)
     except KeyError as error:
         raise WeightsError(f"{folder}: the recording lacks {error}; it is not a whole golden folder") from error
     return dict(sorted(errors.items()))
@@ -103,24 +105,24 @@ def compare_schedules(golden: Golden) -> dict[str, float]:
     return errors
 
 
-def compare_run(golden: Golden) -> dict[str, float]:
-    """The recorded edit, stage by stage."""
+def compare_run(golden: Golden, reuse: Reuse) -> dict[str, float]:
+    """The recorded edit, stage by stage, with these savings."""
     run, recorded = golden.settings["run"], golden.recorded
     mask = recorded["text_mask"]
     embedding = embed_tokens(golden.text_encoder, recorded["text_ids"], mask)
     context = text_context(embedding, mask)
     source = encode_video(golden.vae, video_of(recorded["source_frames"].numpy()))
-    conditions = Conditions(source=source, positive=context[:1], negative=context[1:])
+    conditions = Conditions(source=source, contexts=context)
     noise = Joint(video=recorded["noise"], semantic=recorded["semantic_noise"])
 
     states: list[Joint] = []
-    schedule = flow_schedule(int(run["steps"]), float(run["shift"]))
-    edit = denoise(golden.transformer, noise, conditions, schedule, float(run["cfg"]), lambda i, s: states.append(s))
+    recipe = Recipe(int(run["steps"]), float(run["cfg"]), float(run["shift"]))
+    edit = denoise(golden.transformer, noise, conditions, recipe, lambda i, state: states.append(state), reuse)
     decoded = decode_latents(golden.vae, edit.video)
     ours = {
         "text_embedding": embedding,
-        "context_positive": conditions.positive,
-        "context_negative": conditions.negative,
+        "context_positive": context[:1],
+        "context_negative": context[1:],
         "source_latents": source,
         "semantic_tokens_in": golden.transformer.siglip_feat_mlp(noise.semantic),
         "latents_after_step_1": states[0].video,
@@ -128,21 +130,25 @@ def compare_run(golden: Golden) -> dict[str, float]:
         "final_latents": edit.video,
         "final_semantic": edit.semantic,
         "decoded": decoded,
-    } | first_velocities(golden.transformer, noise, conditions, recorded["first_timestep"])
+    } | first_velocities(golden.transformer, noise, conditions, recorded["first_timestep"], reuse)
     errors = {name: relative_error(tensor, recorded[name]) for name, tensor in ours.items()}
     frames = torch.from_numpy(frames_of(decoded))
     return errors | {LEVELS: largest_difference(frames.int(), recorded["edited_frames"].int())}
 
 
 def first_velocities(
-    transformer: SamaTransformer3DModel, noise: Joint, conditions: Conditions, timestep: Tensor
+    transformer: SamaTransformer3DModel, noise: Joint, conditions: Conditions, timestep: Tensor, reuse: Reuse
 ) -> dict[str, Tensor]:
     """What the network says at the first step, with and without the instruction."""
-    velocities: dict[str, Tensor] = {}
-    for branch, context in (("positive", conditions.positive), ("negative", conditions.negative)):
-        said = transformer(noise.video, conditions.source, noise.semantic, timestep, context)
-        velocities |= {f"velocity_{branch}": said.video, f"semantic_velocity_{branch}": said.semantic}
-    return velocities
+    memory = Memory(reuse, timestep)
+    said = transformer(noise.video, conditions.source, noise.semantic, timestep, conditions.contexts, memory)
+    positive, negative = said.row(0), said.row(1)
+    return {
+        "velocity_positive": positive.video,
+        "velocity_negative": negative.video,
+        "semantic_velocity_positive": positive.semantic,
+        "semantic_velocity_negative": negative.semantic,
+    }
 
 
 def relative_error(ours: Tensor, recorded: Tensor) -> float:

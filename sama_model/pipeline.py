@@ -22,6 +22,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
+from sama_model.config import Recipe
 from sama_model.encoders import decode_latents, encode_prompt, encode_video, frames_of, prompts_of, video_of
 from sama_model.folders import check_folder
 from sama_model.guidance import Conditions
@@ -109,15 +110,16 @@ class SamaPipeline(DiffusionPipeline):  # type: ignore[misc]
                 if on_step is not None:
                     on_step(i + 1, schedule.steps)
 
-            edit = denoise(self.transformer, self.placed(noise), conditions, schedule, guidance_scale, stepped)
+            recipe = Recipe(num_inference_steps, guidance_scale, shift)
+            edit = denoise(self.transformer, self.placed(noise), conditions, recipe, stepped)
         return SamaPipelineOutput(frames=frames_of(decode_latents(self.vae, edit.video)), latents=edit.video)
 
     def conditions(self, frames: npt.NDArray[np.uint8], prompt: str) -> Conditions:
         """Source latents and the contexts of the released recipe's two prompts, one encoded after the other."""
-        positive, negative = (encode_prompt(self.tokenizer, self.text_encoder, text) for text in prompts_of(prompt))
+        contexts = torch.cat([encode_prompt(self.tokenizer, self.text_encoder, text) for text in prompts_of(prompt)])
         source = encode_video(self.vae, video_of(frames))
         to = {"device": self.transformer.device, "dtype": self.transformer.dtype}
-        return Conditions(source.to(**to), positive.to(**to), negative.to(**to))
+        return Conditions(source.to(**to), contexts.to(**to))
 
     def placed(self, noise: Joint) -> Joint:
         """Noise, drawn on the CPU in float32, where and as the transformer computes."""

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sama_model.config import SEMANTIC_TOKENS
+from sama_model.config import SEMANTIC_TOKENS, Recipe
 from sama_model.guidance import Conditions, Network, guided_velocity
-from sama_model.schedule import Schedule, as_model_sees
+from sama_model.reuse import Memory, Reuse
+from sama_model.schedule import as_model_sees, flow_schedule
+from sama_model.stepcache import StepCache
 from sama_model.tokens import Joint
 
 VIDEO_STREAM, SEMANTIC_STREAM = 0, 1
@@ -24,19 +26,45 @@ def denoise(
     network: Network,
     noise: Joint,
     conditions: Conditions,
-    schedule: Schedule,
-    guidance: float,
-    on_step: Callable[[int, Joint], None],
+    recipe: Recipe,
+    on_step: Callable[[int, Joint], Joint | None],
+    reuse: Reuse = Reuse(),  # noqa: B008 - frozen
 ) -> Joint:
-    """The edit's latents from `noise`. `on_step(i, state)` is called after step i; what it raises ends the loop."""
-    state = noise
+    """The edit's latents from `noise`.
+
+    `on_step(i, state)` is called after step i; a state that it returns takes the place of the one it was given, and
+    what it raises ends the loop.
+
+    Raises:
+        ValueError: steps or a shift that make no schedule, or a share of guided steps outside 0..1.
+    """
+    schedule = flow_schedule(recipe.steps, recipe.shift)
     told = as_model_sees(schedule.timesteps, network.dtype)
+    guided = guided_steps(recipe)
+    memory, cache = Memory(reuse, told), StepCache(recipe.step_cache, schedule.steps)
+    state = noise
     for i in range(schedule.steps):
-        timestep = told[i : i + 1].to(noise.video.device)
-        velocity = guided_velocity(network, state, conditions, timestep, guidance)
+        if i == guided:
+            cache.forget()
+        velocity = cache.recall(i, state)
+        if velocity is None:
+            scale = recipe.guidance if i < guided else 1.0
+            velocity = guided_velocity(network, state, conditions, told[i : i + 1], scale, memory)
+            cache.keep(state, velocity)
         state = euler_step(state, velocity, schedule.sigmas[i], schedule.sigmas[i + 1])
-        on_step(i, state)
+        state = on_step(i, state) or state
     return state
+
+
+def guided_steps(recipe: Recipe) -> int:
+    """How many steps, from the first on, are guided.
+
+    Raises:
+        ValueError: a share outside 0..1.
+    """
+    if not 0 <= recipe.guided <= 1:
+        raise ValueError(f"the share of guided steps is between 0 and 1, not {recipe.guided}")
+    return round(recipe.guided * recipe.steps) if recipe.guidance != 1 else 0
 
 
 def euler_step(state: Joint, velocity: Joint, sigma: Tensor, sigma_next: Tensor) -> Joint:

@@ -30,6 +30,10 @@ class Joint:
     semantic: Tensor
     """(B, 65, 1152) semantic tokens."""
 
+    def row(self, i: int) -> Joint:
+        """One of the batch, which stays a batch of one."""
+        return Joint(self.video[i : i + 1], self.semantic[i : i + 1])
+
 
 @dataclass(frozen=True)
 class TokenLayout:
@@ -41,17 +45,13 @@ class TokenLayout:
 
     @property
     def semantic_rows(self) -> slice:
-        return slice(self.source, self.source + self.semantic)
+        """Counted from the end, so that it holds where the source was left out."""
+        return slice(-self.target - self.semantic, -self.target)
 
     @property
     def target_rows(self) -> slice:
         """The last rows of the sequence."""
-        return slice(self.source + self.semantic, self.source + self.semantic + self.target)
-
-    def type_ids(self, device: torch.device) -> Tensor:
-        """(tokens,) type of each token."""
-        counts = torch.tensor([self.source, self.semantic, self.target], device=device)
-        return torch.tensor([CONDITION, SEMANTIC, TARGET], device=device).repeat_interleave(counts)
+        return slice(-self.target, None)
 
 
 def joint_rotary(grid: Rotary, semantic: int) -> Rotary:

@@ -1,17 +1,17 @@
 """The SAMA transformer on diffusers' Wan blocks (models.md 1.1 step G).
 
-video     x   (B, C, t, h, w)    noisy latents of the edit        -> N target tokens
-source    s   (B, C, t, h, w)    latents of the source            -> N source tokens
-semantic  m   (B, 65, 1152)      noisy semantic tokens            -> 65 tokens
-context   c   (B, 512, text)     text, padded rows included
-timestep  t   (B,)               one for all tokens, source included
+video     x   (1, C, t, h, w)    noisy latents of the edit        -> N target tokens
+source    s   (1, C, t, h, w)    latents of the source            -> N source tokens
+semantic  m   (1, 65, 1152)      noisy semantic tokens            -> 65 tokens
+context   c   (B, 512, text)     B texts about one clip, padded rows included
+timestep  t   (1,)               one for all tokens, source included
 sequence      (B, N + 65 + N, dim)
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import torch
@@ -24,16 +24,51 @@ from diffusers.models.normalization import FP32LayerNorm
 from diffusers.models.transformers.transformer_wan import (
     WanRotaryPosEmbed,
     WanTimeTextImageEmbedding,
-    WanTransformerBlock,
 )
 from torch import Tensor, nn
 
+from sama_model.attention import KeyValue, Rows, text_key_value
+from sama_model.block import SamaTransformerBlock
 from sama_model.config import TransformerSizes
 from sama_model.layers import TimestepSinusoid
+from sama_model.reuse import NOTHING, Memory, Reuse
 from sama_model.semantic import SemanticHead, SigLIPFeatMLP
-from sama_model.tokens import Joint, Rotary, TokenLayout, joint_rotary, unpatchify
+from sama_model.tokens import CONDITION, SEMANTIC, TARGET, Joint, Rotary, TokenLayout, joint_rotary, unpatchify
 
 MAX_POSITIONS = 1024
+
+Text = tuple[Tensor | KeyValue, ...]
+"""By block: the embedded context (B, 512, dim), or its keys and values."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What depends on the source alone."""
+
+    source: Tensor
+    """(1, N, dim) tokens of the source, with their type."""
+    types: Tensor
+    """(3, dim) type embeddings."""
+    layout: TokenLayout
+    rotary: Rotary
+    """Of the whole sequence."""
+
+
+@dataclass(frozen=True)
+class Time:
+    """What depends on the timestep alone."""
+
+    embedding: Tensor
+    """(S, dim)."""
+    modulation: Tensor
+    """(S, 6, dim), to which each block adds its own."""
+
+
+def of_branches(text: Tensor | KeyValue, branches: int) -> Tensor | KeyValue:
+    """The first rows: a memory may hold the texts of more branches than this forward has."""
+    if isinstance(text, tuple):
+        return text[0][:branches], text[1][:branches]
+    return text[:branches]
 
 
 class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):  # type: ignore[misc]
@@ -43,8 +78,8 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
     """
 
     _supports_gradient_checkpointing = False
-    _no_split_modules: ClassVar = ["WanTransformerBlock"]
-    _repeated_blocks: ClassVar = ["WanTransformerBlock"]
+    _no_split_modules: ClassVar = ["SamaTransformerBlock"]
+    _repeated_blocks: ClassVar = ["SamaTransformerBlock"]
     _keep_in_fp32_modules: ClassVar = ["rope"]
     _skip_layerwise_casting_patterns: ClassVar = ["patch_embedding", "condition_embedder", "segment_embedding", "norm"]
 
@@ -71,9 +106,7 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         self.condition_embedder.timesteps_proj = TimestepSinusoid(freq_dim)
         self.segment_embedding = nn.Embedding(3, dim)
         self.siglip_feat_mlp = SigLIPFeatMLP(semantic_dim, semantic_hidden, dim)
-        self.blocks = nn.ModuleList(
-            WanTransformerBlock(dim, ffn_dim, num_heads, cross_attn_norm=True, eps=eps) for _ in range(num_layers)
-        )
+        self.blocks = nn.ModuleList(SamaTransformerBlock(dim, ffn_dim, num_heads, eps) for _ in range(num_layers))
         self.semantic_head = SemanticHead(dim, semantic_dim)
         self.norm_out = FP32LayerNorm(dim, eps, elementwise_affine=False)
         self.proj_out = nn.Linear(dim, latent_channels * math.prod(patch_size))
@@ -92,45 +125,91 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         semantic_states: Tensor,
         timestep: Tensor,
         encoder_hidden_states: Tensor,
+        memory: Memory | None = None,
     ) -> Joint:
-        """Velocity of the video latents and of the semantic tokens.
+        """Velocity of the video latents and of the semantic tokens, for every row of the text.
 
-        Args: hidden_states and source_states (B, C, t, h, w), semantic_states (B, 65, 1152), timestep (B,) in 0..1000,
-        encoder_hidden_states (B, 512, text_dim).
+        Args: hidden_states and source_states (1, C, t, h, w), semantic_states (1, 65, 1152), timestep (1,) in 0..1000,
+        encoder_hidden_states (B, 512, text_dim): B texts about one picture, the guidance branches. `memory` holds what
+        earlier forwards of the same clip computed; without it everything is computed, and nothing left out.
 
         Raises:
             ValueError: source and target differ in shape, or their sides are not whole patches.
         """
+        memory = memory or Memory(NOTHING)
         grid = self.patch_grid(hidden_states, source_states)
-        source, target = self.patches(source_states), self.patches(hidden_states)
-        semantic = self.siglip_feat_mlp(semantic_states)
-        layout = TokenLayout(source.shape[1], semantic.shape[1], target.shape[1])
+        clip = memory.once("source", lambda: self.clip_of(source_states, semantic_states.shape[1]))
+        text = memory.once("text", lambda: self.text_of(encoder_hidden_states, in_layers=memory.reuse.text))
+        time = self.time_at(timestep, memory)
 
-        x = torch.cat([source, semantic, target], dim=1)
-        x = x + self.segment_embedding(layout.type_ids(x.device))
-        rotary = joint_rotary(self.rope(hidden_states), layout.semantic)
-        temb, modulation, context, _ = self.condition_embedder(timestep, encoder_hidden_states)
-        x = self.run_blocks(x, context, modulation.unflatten(1, (6, -1)), rotary)
+        target = self.patches(hidden_states) + clip.types[TARGET]
+        semantic = self.siglip_feat_mlp(semantic_states) + clip.types[SEMANTIC]
+        x = torch.cat([clip.source, semantic, target], dim=1)
+        x = self.run_blocks(x, text, time, clip, encoder_hidden_states.shape[0], memory.reuse)
 
-        velocity = self.video_head(x[:, layout.target_rows], temb)
+        velocity = self.video_head(x[:, clip.layout.target_rows], time)
         return Joint(
             video=unpatchify(velocity, grid, self.config.patch_size),
-            semantic=self.semantic_head(x[:, layout.semantic_rows]),
+            semantic=self.semantic_head(x[:, clip.layout.semantic_rows]),
         )
+
+    def run_blocks(self, x: Tensor, text: Text, time: Time, clip: Clip, branches: int, reuse: Reuse) -> Tensor:
+        """All blocks, full attention over the whole sequence: (1, N, dim) -> (branches, N or fewer, dim).
+
+        The branches are one until text comes in, in block 0. The last block may leave the source's rows out.
+        """
+        if not reuse.shared_first:
+            x = x.expand(branches, -1, -1)
+        layout = clip.layout
+        semantic = (layout.source, layout.source + layout.semantic) if reuse.semantic_mean else None
+        for i, block in enumerate(self.blocks):
+            last = reuse.pruned_last and i == len(self.blocks) - 1
+            rows = Rows(layout.source if last else 0, semantic)
+            x = block(x, of_branches(text[i], branches), time.modulation, clip.rotary, rows=rows)
+        return x
+
+    # -- what forwards of one clip share ------------------------------------------------------------------------------
+
+    def clip_of(self, source_states: Tensor, semantic: int) -> Clip:
+        """What depends on the source alone, beside `semantic` semantic tokens."""
+        types = self.segment_embedding.weight
+        source = self.patches(source_states) + types[CONDITION]
+        layout = TokenLayout(source.shape[1], semantic, source.shape[1])
+        return Clip(source, types, layout, joint_rotary(self.rope(source_states), semantic))
+
+    def text_of(self, contexts: Tensor, *, in_layers: bool) -> Text:
+        """(B, 512, text_dim) for each block: the embedded context, or with `in_layers` its keys and values there."""
+        embedded = self.condition_embedder.text_embedder(contexts)
+        if not in_layers:
+            return (embedded,) * len(self.blocks)
+        return tuple(text_key_value(block.attn2, embedded) for block in self.blocks)
+
+    def time_at(self, timestep: Tensor, memory: Memory) -> Time:
+        """Embedding and modulation at `timestep` (1,), taken from those of the whole run if they are known."""
+        run = memory.timesteps
+        if run is None or not memory.reuse.times:
+            return self.times_of(timestep)
+        every = memory.once("times", lambda: self.times_of(run))
+        i = run.tolist().index(timestep.item())
+        return Time(every.embedding[i : i + 1], every.modulation[i : i + 1])
+
+    def times_of(self, timesteps: Tensor) -> Time:
+        """Of (S,) timesteps; one for all tokens, source included."""
+        embedder = self.condition_embedder
+        sinusoid = embedder.timesteps_proj(timesteps.to(self.scale_shift_table.device))
+        embedding = embedder.time_embedder(sinusoid.to(embedder.time_embedder.linear_1.bias.dtype))
+        modulation = embedder.time_proj(embedder.act_fn(embedding))
+        return Time(embedding, modulation.unflatten(1, (6, -1)))
+
+    # -- ends ---------------------------------------------------------------------------------------------------------
 
     def patches(self, latents: Tensor) -> Tensor:
         """(B, C, t, h, w) -> (B, N, dim): one convolution for source and target alike."""
         return self.patch_embedding(latents).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
-    def run_blocks(self, x: Tensor, context: Tensor, modulation: Tensor, rotary: Rotary) -> Tensor:
-        """All blocks, full attention over the whole sequence; context (B, 512, dim), modulation (B, 6, dim)."""
-        for block in self.blocks:
-            x = block(x, context, modulation, rotary)
-        return x
-
-    def video_head(self, x: Tensor, temb: Tensor) -> Tensor:
+    def video_head(self, x: Tensor, time: Time) -> Tensor:
         """(B, N, dim) hidden states of the target -> (B, N, C*p) patches of the velocity."""
-        shift, scale = (self.scale_shift_table + temb[:, None]).chunk(2, dim=1)
+        shift, scale = (self.scale_shift_table + time.embedding[:, None]).chunk(2, dim=1)
         x = (self.norm_out(x.float()) * (1 + scale) + shift).type_as(x)
         return self.proj_out(x)  # type: ignore[no-any-return]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from sama_model.errors import WeightsError
 from sama_model.parity import EXACT, LEVELS, compare, limit
+from sama_model.reuse import EVERYTHING, NOTHING, Reuse
+from sama_model.reuse import EXACT as EXACT_SAVINGS
 
 pytestmark = pytest.mark.shared
 
@@ -39,6 +42,18 @@ def rewrite(path: Path, **changed: torch.Tensor) -> None:
 def test_every_recorded_tensor_is_reproduced_within_its_limit(golden: Path) -> None:
     errors = compare(golden)
     assert list(errors) == NAMES.split()
+    assert {name: error for name, error in errors.items() if not error <= limit(name)} == {}
+
+
+@pytest.mark.parametrize("name", EXACT_SAVINGS)
+def test_every_exact_saving_alone_reproduces_the_recording(golden: Path, name: str) -> None:
+    errors = compare(golden, replace(NOTHING, **{name: True}))
+    assert {name: error for name, error in errors.items() if not error <= limit(name)} == {}
+
+
+@pytest.mark.parametrize("reuse", [NOTHING, EVERYTHING], ids=["none", "all"])
+def test_no_saving_and_all_savings_together_reproduce_the_recording(golden: Path, reuse: Reuse) -> None:
+    errors = compare(golden, reuse)
     assert {name: error for name, error in errors.items() if not error <= limit(name)} == {}
 
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from sama_model.config import Recipe
 from sama_model.guidance import Conditions, guide
+from sama_model.reuse import Memory
 from sama_model.sampling import denoise, euler_step, generator_noise, shot_noise
-from sama_model.schedule import flow_schedule
 from sama_model.tokens import Joint
 
 SHAPE = (1, 16, 5, 4, 6)
-CONDITIONS = Conditions(source=torch.full(SHAPE, 7.0), positive=torch.ones(1, 2, 3), negative=torch.zeros(1, 2, 3))
+CONDITIONS = Conditions(source=torch.full(SHAPE, 7.0), contexts=torch.stack([torch.ones(2, 3), torch.zeros(2, 3)]))
 
 
 class Recorder:
@@ -25,7 +26,7 @@ class Recorder:
     def __init__(self) -> None:
         self.timesteps: list[float] = []
         self.sources: list[Tensor] = []
-        self.contexts: list[float] = []
+        self.contexts: list[list[float]] = []
 
     def __call__(
         self,
@@ -34,12 +35,14 @@ class Recorder:
         semantic_states: Tensor,
         timestep: Tensor,
         encoder_hidden_states: Tensor,
+        memory: Memory,
     ) -> Joint:
         self.timesteps.append(timestep.item())
         self.sources.append(source_states)
-        self.contexts.append(encoder_hidden_states.mean().item())
-        value = encoder_hidden_states.mean()
-        return Joint(torch.ones_like(hidden_states) * value, torch.ones_like(semantic_states) * value)
+        values = encoder_hidden_states.mean(dim=(1, 2))
+        self.contexts.append(values.tolist())
+        video = torch.ones_like(hidden_states) * values[:, None, None, None, None]
+        return Joint(video, torch.ones_like(semantic_states) * values[:, None, None])
 
 
 def still(step: int, state: Joint) -> None:
@@ -48,13 +51,13 @@ def still(step: int, state: Joint) -> None:
 
 def run(network: Recorder, guidance: float, on_step: Callable[[int, Joint], None] = still) -> Joint:
     noise = shot_noise(SHAPE, 8, seed=0, first_latent=0)
-    return denoise(network, noise, CONDITIONS, flow_schedule(4, 5.0), guidance, on_step)
+    return denoise(network, noise, CONDITIONS, Recipe(4, guidance, 5.0), on_step)
 
 
 def test_the_source_is_there_in_both_branches() -> None:
     network = Recorder()
     run(network, guidance=5.0)
-    assert network.contexts == [1.0, 0.0] * 4
+    assert network.contexts == [[1.0, 0.0]] * 4
     assert all(torch.equal(source, CONDITIONS.source) for source in network.sources)
 
 
@@ -67,7 +70,7 @@ def test_the_network_is_told_rounded_timesteps_of_its_dtype() -> None:
 def test_at_scale_one_the_negative_branch_is_not_computed() -> None:
     network = Recorder()
     run(network, guidance=1.0)
-    assert network.contexts == [1.0] * 4
+    assert network.contexts == [[1.0]] * 4
 
 
 def test_video_and_semantic_tokens_are_integrated_over_the_same_sigmas() -> None:

@@ -15,9 +15,11 @@ def test_the_target_is_the_end_of_the_sequence() -> None:
     assert tokens[layout.target_rows] == tokens[-6:]
 
 
-def test_types_are_condition_then_semantic_then_target() -> None:
-    types = TokenLayout(source=2, semantic=3, target=2).type_ids(torch.device("cpu"))
-    assert types.tolist() == [0, 0, 1, 1, 1, 2, 2]
+def test_semantic_and_target_rows_are_found_where_the_source_was_left_out() -> None:
+    layout = TokenLayout(source=6, semantic=65, target=6)
+    tokens = list(range(6, 77))
+    assert tokens[layout.semantic_rows] == list(range(6, 71))
+    assert tokens[layout.target_rows] == list(range(71, 77))
 
 
 def test_source_and_target_share_their_positions() -> None:

@@ -1,0 +1,115 @@
+"""The two attentions of a Wan block as diffusers processors: over the sequence, and from the sequence to the text.
+
+x (B, N, dim) -> q, k, v (B, N, heads, head_dim) -> (B, N, dim)
+
+`set_attention_backend` decides the kernel; nothing here looks at what happens to be installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from diffusers.models.transformers.transformer_wan import WanAttention
+from torch import Tensor
+
+from sama_model.tokens import Rotary
+
+KeyValue = tuple[Tensor, Tensor]
+"""Keys and values (B, 512, heads, head_dim) of a text in one layer."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of the sequence a block computes; all rows serve as keys and values."""
+
+    first: int = 0
+    """Rows before this one are not computed: nothing reads them."""
+    semantic: tuple[int, int] | None = None
+    """Half-open range, in the whole sequence, of rows whose queries are zero; None: treat them as the others."""
+
+
+ALL_ROWS = Rows()
+
+
+class _Processor:
+    """What diffusers sets on a processor."""
+
+    _attention_backend: AttentionBackendName | None = None
+    _parallel_config = None
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        mixed: Tensor = dispatch_attention_fn(query, key, value, backend=self._attention_backend)
+        return mixed
+
+
+class SequenceAttention(_Processor):
+    """Self-attention over the whole sequence, for the rows that are asked for."""
+
+    def __call__(
+        self,
+        attn: WanAttention,
+        hidden_states: Tensor,
+        encoder_hidden_states: None,
+        attention_mask: None,
+        rotary_emb: Rotary,
+        rows: Rows = ALL_ROWS,
+    ) -> Tensor:
+        """(B, N, dim) -> (B, N - rows.first, dim)."""
+        cos, sin = rotary_emb
+        query = rotate(split_heads(attn.norm_q(attn.to_q(hidden_states[:, rows.first :])), attn.heads), cos, sin)
+        key = rotate(split_heads(attn.norm_k(attn.to_k(hidden_states)), attn.heads), cos, sin)
+        value = split_heads(attn.to_v(hidden_states), attn.heads)
+        if rows.semantic is None:
+            mixed = self.attend(query, key, value)
+        else:
+            mixed = self._around_semantic(query, key, value, [row - rows.first for row in rows.semantic])
+        out: Tensor = attn.to_out[0](mixed.flatten(2).type_as(hidden_states))
+        return out
+
+    def _around_semantic(self, query: Tensor, key: Tensor, value: Tensor, semantic: list[int]) -> Tensor:
+        """A query of zeros attends to everything alike: its output is the mean of the values, whatever the kernel."""
+        begin, end = semantic
+        mixed = self.attend(torch.cat([query[:, :begin], query[:, end:]], dim=1), key, value)
+        mean = value.mean(dim=1, keepdim=True).expand(-1, end - begin, -1, -1)
+        return torch.cat([mixed[:, :begin], mean, mixed[:, begin:]], dim=1)
+
+
+class TextAttention(_Processor):
+    """Cross-attention to the text, given as a context or as keys and values that were made of it before."""
+
+    def __call__(
+        self,
+        attn: WanAttention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | KeyValue,
+        attention_mask: None = None,
+        rotary_emb: None = None,
+    ) -> Tensor:
+        """(B or 1, N, dim) -> (B, N, dim), B the rows of the text: one picture is asked about B texts."""
+        given = encoder_hidden_states
+        key, value = given if isinstance(given, tuple) else text_key_value(attn, given)
+        query = split_heads(attn.norm_q(attn.to_q(hidden_states)), attn.heads)
+        mixed = self.attend(query.expand(key.shape[0], -1, -1, -1), key, value)
+        out: Tensor = attn.to_out[0](mixed.flatten(2).type_as(hidden_states))
+        return out
+
+
+def text_key_value(attn: WanAttention, context: Tensor) -> KeyValue:
+    """Keys and values of a context (B, 512, dim) in the layer of `attn`."""
+    key = split_heads(attn.norm_k(attn.to_k(context)), attn.heads)
+    return key, split_heads(attn.to_v(context), attn.heads)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, N, heads * d) -> (B, N, heads, d)."""
+    return x.reshape(*x.shape[:2], heads, -1)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair of (B, n, heads, d) by its angle in the last n rows of the table, in float32."""
+    count = x.shape[1]
+    cos, sin = cos[:, -count:, :, 0::2], sin[:, -count:, :, 1::2]
+    even, odd = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(x)
