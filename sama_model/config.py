@@ -26,6 +26,22 @@ class Recipe:
     anything above is an approximation."""
 
 
+SQUEEZE = 0.04
+"""How much the shape of a picture may be changed without anybody minding."""
+
+
+def fits_squeezed(picture: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether a picture (width, height) has nearly the shape of a working size."""
+    return abs(size[0] / size[1] / (picture[0] / picture[1]) - 1) <= SQUEEZE
+
+
+def inside(picture: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The largest (width, height) of a picture's shape within a working size, both sides even."""
+    scale = min(size[0] / picture[0], size[1] / picture[1])
+    width, height = (max(2, round(side * scale / 2) * 2) for side in picture)
+    return min(width, size[0]), min(height, size[1])
+
+
 # -- cards ------------------------------------------------------------------------------------------------------------
 
 
@@ -66,13 +82,19 @@ class WeightsCard:
     """Estimate of editing time for one frame on the card's reference device at the default recipe."""
     reference_device: str
 
-    def working_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) at which a source of `width` x `height` display pixels is edited.
+    def bucket(self, width: int, height: int) -> tuple[int, int]:
+        """The bucket nearest in shape: argmin |w/h - W/H|, the first minimum wins (models.md 1.1 step B)."""
+        return min(self.buckets, key=lambda size: abs(size[0] / size[1] - width / height))
 
-        With buckets: argmin |w/h - W/H|, the first minimum wins (the official rule, models.md 1.1 step B).
+    def working_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which a source of `width` x `height` display pixels is edited: all of its picture.
+
+        With buckets: the nearest, if it has nearly the source's shape; else what fits into it in the source's shape,
+        and the editor fills the rest of the bucket.
         """
         if self.buckets:
-            return min(self.buckets, key=lambda size: abs(size[0] / size[1] - width / height))
+            bucket = self.bucket(width, height)
+            return bucket if fits_squeezed((width, height), bucket) else inside((width, height), bucket)
         scale = min(1.0, (self.max_pixels / (width * height)) ** 0.5)
         return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import ftfy
@@ -19,7 +20,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from sama_model.config import TEXT_TOKENS
-from sama_model.editors.base import InstructionError
 
 PROMPT_PREFIX = "[Video edit]"
 """The released recipe: before every instruction, and alone as the negative prompt (models.md 1.1 step D)."""
@@ -39,19 +39,26 @@ def clean_prompt(prompt: str) -> str:
     return re.sub(r"\s+", " ", mended).strip()
 
 
-def token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[Tensor, Tensor]:
-    """Ids and mask (1, 512) of a cleaned prompt: the end mark appended, zeros behind it.
+@dataclass(frozen=True)
+class Tokens:
+    """A prompt as the text encoder reads it."""
 
-    Raises:
-        InstructionError: more than 512 tokens. The official code cuts there and does not say so.
-    """
-    batch: Any = tokenizer(clean_prompt(prompt), padding="max_length", max_length=TEXT_TOKENS, return_tensors="pt")
-    count = batch["input_ids"].shape[1]
-    if count > TEXT_TOKENS:
-        raise InstructionError(
-            f"the instruction is {count} tokens long with its prefix, the text encoder reads {TEXT_TOKENS}: shorten it"
-        )
-    return batch["input_ids"], batch["attention_mask"]
+    ids: Tensor
+    """(1, 512), the end mark last, zeros behind it."""
+    mask: Tensor
+    """(1, 512)."""
+    cut: int
+    """Tokens that did not fit; the official code cuts them as well and does not say so."""
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, prompt: str) -> Tokens:
+    """A cleaned prompt's tokens, at most 512 with the end mark."""
+    text = clean_prompt(prompt)
+    options: Any = {"padding": "max_length", "max_length": TEXT_TOKENS, "return_tensors": "pt"}
+    whole: Any = tokenizer(text, **options)
+    cut = max(0, whole["input_ids"].shape[1] - TEXT_TOKENS)
+    batch: Any = tokenizer(text, truncation=True, **options) if cut else whole
+    return Tokens(batch["input_ids"], batch["attention_mask"], cut)
 
 
 def embed_tokens(encoder: UMT5EncoderModel, ids: Tensor, mask: Tensor) -> Tensor:
@@ -65,10 +72,27 @@ def text_context(embedding: Tensor, mask: Tensor) -> Tensor:
     return embedding * mask.to(embedding)[..., None]
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, encoder: UMT5EncoderModel, prompt: str) -> Tensor:
-    """(1, 512, d) context of one prompt."""
-    ids, mask = token_ids(tokenizer, prompt)
-    return text_context(embed_tokens(encoder, ids, mask), mask)
+@dataclass(frozen=True)
+class Context:
+    """One encoded prompt."""
+
+    rows: Tensor
+    """(n, d) of the prompt's own tokens."""
+    cut: int
+    """Tokens that did not fit."""
+
+    def padded(self) -> Tensor:
+        """(1, 512, d), zeros below; all rows are attended."""
+        full = self.rows.new_zeros(1, TEXT_TOKENS, self.rows.shape[1])
+        full[0, : self.rows.shape[0]] = self.rows
+        return full
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, encoder: UMT5EncoderModel, prompt: str) -> Context:
+    """The context of one prompt. One at a time: the official code, given two, cuts both to the shorter."""
+    tokens = tokenize(tokenizer, prompt)
+    embedding = embed_tokens(encoder, tokens.ids, tokens.mask)
+    return Context(embedding[0, : int(tokens.mask.sum())], tokens.cut)
 
 
 # -- pixels -----------------------------------------------------------------------------------------------------------
@@ -88,21 +112,22 @@ def frames_of(video: Tensor) -> npt.NDArray[np.uint8]:
 def encode_video(vae: AutoencoderKLWan, video: Tensor) -> Tensor:
     """(1, 3, T, H, W) -> (1, C, t, h, w): the posterior's mean, never a sample, normalised (models.md 5.3)."""
     mu: Tensor = vae.encode(video.to(vae.device, vae.dtype)).latent_dist.mode()
-    mean, std = latent_statistics(vae)
+    mean, std = latent_statistics(vae, mu)
     return (mu - mean) / std
 
 
 def decode_latents(vae: AutoencoderKLWan, latents: Tensor) -> Tensor:
     """(1, C, t, h, w) normalised -> (1, 3, T, H, W) clamped to [-1, 1]."""
-    mean, std = latent_statistics(vae)
-    video: Tensor = vae.decode(latents.to(vae.dtype) * std + mean).sample
+    latents = latents.to(vae.dtype)
+    mean, std = latent_statistics(vae, latents)
+    video: Tensor = vae.decode(latents * std + mean).sample
     return video
 
 
-def latent_statistics(vae: AutoencoderKLWan) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (1, C, 1, 1, 1) that the transformer's latents were normalised with."""
+def latent_statistics(vae: AutoencoderKLWan, latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (1, C, 1, 1, 1) that the transformer was trained with, in the dtype of `latents`."""
     mean, std = (
-        torch.tensor(values, dtype=vae.dtype, device=vae.device).view(1, -1, 1, 1, 1)
+        torch.tensor(values, dtype=latents.dtype, device=latents.device).view(1, -1, 1, 1, 1)
         for values in (vae.config.latents_mean, vae.config.latents_std)
     )
     return mean, std

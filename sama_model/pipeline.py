@@ -9,15 +9,19 @@ Knows nothing of chunks or jobs. Released weights want the released recipe: 50 s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline
+from diffusers.hooks.group_offloading import _is_group_offload_enabled
+from diffusers.loaders import WanLoraLoaderMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
@@ -25,11 +29,19 @@ from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 from sama_model.config import Recipe
 from sama_model.encoders import decode_latents, encode_prompt, encode_video, frames_of, prompts_of, video_of
 from sama_model.folders import check_folder
+from sama_model.framing import Framing, framed
 from sama_model.guidance import Conditions
+from sama_model.lora import check_lora
+from sama_model.reuse import Reuse, check, legal
 from sama_model.sampling import denoise, generator_noise
 from sama_model.schedule import flow_schedule
 from sama_model.tokens import Joint
 from sama_model.transformer import SamaTransformer3DModel
+
+log = logging.getLogger(__name__)
+
+StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], Mapping[str, Tensor]]
+"""diffusers' callback: (pipeline, step, timestep, tensors by name) -> those that it replaces."""
 
 
 @dataclass
@@ -42,17 +54,22 @@ class SamaPipelineOutput(BaseOutput):  # type: ignore[misc]
     """(1, C, t, h, w) normalised, from which the frames were decoded."""
 
 
-class SamaPipeline(DiffusionPipeline):  # type: ignore[misc]
-    """SAMA video editing by instruction (arXiv 2603.19228)."""
+class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
+    """SAMA video editing by instruction (arXiv 2603.19228).
+
+    Without a tokenizer and a text encoder it takes encoded prompts only.
+    """
 
     model_cpu_offload_seq = "text_encoder->vae->transformer->vae"
+    _optional_components: ClassVar = ["tokenizer", "text_encoder"]
+    _callback_tensor_inputs: ClassVar = ["latents", "semantic"]
 
     def __init__(
         self,
-        tokenizer: PreTrainedTokenizerBase,
-        text_encoder: UMT5EncoderModel,
         vae: AutoencoderKLWan,
         transformer: SamaTransformer3DModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        text_encoder: UMT5EncoderModel | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(tokenizer=tokenizer, text_encoder=text_encoder, vae=vae, transformer=transformer)
@@ -77,54 +94,109 @@ class SamaPipeline(DiffusionPipeline):  # type: ignore[misc]
     def __call__(
         self,
         frames: npt.NDArray[np.uint8],
-        prompt: str,
+        prompt: str | None = None,
         num_inference_steps: int = 50,
         guidance_scale: float = 5.0,
         shift: float = 5.0,
+        guided: float = 1.0,
+        step_cache: float = 0.0,
         generator: torch.Generator | None = None,
         noise: Joint | None = None,
-        on_step: Callable[[int, int], None] | None = None,
+        prompt_embeds: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+        fit: str = "whole",
+        reuse: Reuse | None = None,
+        callback_on_step_end: StepEnd | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> SamaPipelineOutput:
         """Edit one clip.
 
-        Args: frames (T, H, W, 3) uint8 with T = 4k+1; `generator` a CPU generator that draws the noise as the official
-        code does (None: torch's default one), or `noise` to start from, but not both; `on_step(done, total)` after
-        each step, whose exceptions end the call.
+        Args: frames (T, H, W, 3) uint8 with T = 4k+1, in whole patches unless `size` (width, height) says how large to
+        edit them, with `fit` one of `framing.FITS`; `prompt`, or `prompt_embeds` (2, 512, d) of the instruction and the
+        bare prefix; `guided` and `step_cache` as in `Recipe`; `generator` a CPU generator that draws the noise as the
+        official code does (None: torch's default one), or `noise` to start from, but not both; `reuse` the exact
+        savings, by default all that combine with how the transformer is set up.
 
         Raises:
-            ValueError: a clip or a schedule that the network cannot take, or both a generator and noise.
+            ValueError: a clip or a schedule that the network cannot take; a generator and noise at once; no prompt.
+            CombinationError: a saving that the transformer's set-up excludes.
         """
         if noise is not None and generator is not None:
             raise ValueError("give a generator that draws the noise, or the noise itself, not both")
+        self._check_callback(callback_on_step_end_tensor_inputs)
+        framing: Framing | None = None
+        if size is not None:
+            frames, framing = framed(frames, size, fit)
         shape = self.latent_shape(frames)
-        schedule = flow_schedule(num_inference_steps, shift)
+        recipe = Recipe(num_inference_steps, guidance_scale, shift, guided, step_cache)
+        schedule = flow_schedule(recipe.steps, recipe.shift)
+        modes = self.modes()
+        reuse = legal(modes) if reuse is None else reuse
+        check(reuse, modes)
         if noise is None:
             generator = generator or torch.default_generator
             noise = generator_noise(shape, self.transformer.config.semantic_dim, generator)
 
-        conditions = self.conditions(frames, prompt)
-        with self.progress_bar(total=schedule.steps) as bar:
+        contexts = self.contexts(prompt) if prompt_embeds is None else prompt_embeds
+        conditions = Conditions(*self.placed(self.encode(frames), contexts))
+        with self.progress_bar(total=schedule.steps) as bar, ExitStack() as stack:
+            if self.transformer.is_cache_enabled:
+                stack.enter_context(self.transformer.cache_context("edit"))
 
-            def stepped(i: int, state: Joint) -> None:
+            def stepped(i: int, state: Joint) -> Joint | None:
                 bar.update()
-                if on_step is not None:
-                    on_step(i + 1, schedule.steps)
+                if callback_on_step_end is None:
+                    return None
+                named = {"latents": state.video, "semantic": state.semantic}
+                given = {name: named[name] for name in callback_on_step_end_tensor_inputs}
+                changed = named | dict(callback_on_step_end(self, i, schedule.timesteps[i], given))
+                return Joint(changed["latents"], changed["semantic"])
 
-            recipe = Recipe(num_inference_steps, guidance_scale, shift)
-            edit = denoise(self.transformer, self.placed(noise), conditions, recipe, stepped)
-        return SamaPipelineOutput(frames=frames_of(decode_latents(self.vae, edit.video)), latents=edit.video)
+            start = Joint(*self.placed(noise.video, noise.semantic))
+            edit = denoise(self.transformer, start, conditions, recipe, stepped, reuse)
+        edited = frames_of(self.decode(edit.video))
+        self.maybe_free_model_hooks()
+        return SamaPipelineOutput(edited if framing is None else framing.trimmed(edited), edit.video)
 
-    def conditions(self, frames: npt.NDArray[np.uint8], prompt: str) -> Conditions:
-        """Source latents and the contexts of the released recipe's two prompts, one encoded after the other."""
-        contexts = torch.cat([encode_prompt(self.tokenizer, self.text_encoder, text) for text in prompts_of(prompt)])
-        source = encode_video(self.vae, video_of(frames))
-        to = {"device": self.transformer.device, "dtype": self.transformer.dtype}
-        return Conditions(source.to(**to), contexts.to(**to))
+    # -- stages -------------------------------------------------------------------------------------------------------
 
-    def placed(self, noise: Joint) -> Joint:
-        """Noise, drawn on the CPU in float32, where and as the transformer computes."""
-        to = {"device": self.transformer.device, "dtype": self.transformer.dtype}
-        return Joint(video=noise.video.to(**to), semantic=noise.semantic.to(**to))
+    def contexts(self, prompt: str | None) -> Tensor:
+        """(2, 512, d) of the released recipe's two prompts, one encoded after the other.
+
+        Raises:
+            ValueError: no prompt, or nothing to encode it with.
+        """
+        if prompt is None:
+            raise ValueError("give a prompt, or its embeddings as prompt_embeds")
+        if self.tokenizer is None or self.text_encoder is None:
+            raise ValueError("this pipeline was loaded without a text encoder: give prompt_embeds")
+        contexts = [encode_prompt(self.tokenizer, self.text_encoder, text) for text in prompts_of(prompt)]
+        for context in contexts:
+            if context.cut:
+                log.warning("the prompt was cut: its last %d tokens do not fit", context.cut)
+        return torch.cat([context.padded() for context in contexts])
+
+    def encode(self, frames: npt.NDArray[np.uint8]) -> Tensor:
+        """(T, H, W, 3) -> (1, C, t, h, w)."""
+        return encode_video(self.vae, video_of(frames))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(1, C, t, h, w) -> (1, 3, T, H, W) in [-1, 1]."""
+        return decode_latents(self.vae, latents)
+
+    def placed(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Where and as the transformer computes."""
+        to = {"device": self._execution_device, "dtype": self.transformer.dtype}
+        return tuple(tensor.to(**to) for tensor in tensors)
+
+    def modes(self) -> tuple[str, ...]:
+        """How the transformer is set up to run, in the words of `reuse.EXCLUDED`."""
+        modes = {
+            "block_cache": self.transformer.is_cache_enabled,
+            "offload": _is_group_offload_enabled(self.transformer),
+            "context_parallel": self.transformer._parallel_config is not None,
+        }
+        return tuple(mode for mode, is_on in modes.items() if is_on)
 
     def latent_shape(self, frames: npt.NDArray[np.uint8]) -> tuple[int, int, int, int, int]:
         """(1, C, t, h, w) of the latents of (T, H, W, 3) frames.
@@ -144,3 +216,24 @@ class SamaPipeline(DiffusionPipeline):  # type: ignore[misc]
                 f"width must be a multiple of {factor * patch_width}, height of {factor * patch_height}"
             )
         return 1, self.vae.config.z_dim, (count - 1) // 4 + 1, height // factor, width // factor
+
+    def _check_callback(self, names: Sequence[str]) -> None:
+        if unknown := [name for name in names if name not in self._callback_tensor_inputs]:
+            known = ", ".join(self._callback_tensor_inputs)
+            raise ValueError(f"a callback can be given {known}, not {', '.join(unknown)}")
+
+    # -- LoRA ---------------------------------------------------------------------------------------------------------
+
+    def load_lora_weights(self, pretrained_model_name_or_path_or_dict: Any, **kwargs: Any) -> None:
+        """A LoRA file of Wan's transformer, in diffusers', the official or musubi's layout.
+
+        Raises:
+            WeightsError: it is for another network; the tensors are named.
+        """
+        check_lora(self.lora_state_dict(pretrained_model_name_or_path_or_dict), self.transformer)
+        super().load_lora_weights(pretrained_model_name_or_path_or_dict, **kwargs)
+
+    @classmethod
+    def _maybe_expand_t2v_lora_for_i2v(cls, transformer: Any, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+        """SAMA has no image branch to expand for."""
+        return state_dict

@@ -104,7 +104,8 @@ def load_editor(shard: Shard, options: Options) -> Editor:
     from sama_model.editors import load  # here: some editors bring torch
 
     try:
-        editor = load(shard.editor, shard.weights, options)
+        instructions = tuple(dict.fromkeys(chunk.instruction for chunk in shard.chunks))
+        editor = load(shard.editor, shard.weights, options, instructions)
     except ValueError as error:  # WeightsError is one; an editor or weights that are not here are another
         raise WeightsError(str(error)) from error
     found = (editor.card.editor_version, editor.card.digest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sama_model import cards
 from sama_model.config import Options
 from sama_model.editors.base import Editor, InstructionError
@@ -9,8 +11,10 @@ from sama_model.editors.grade import GradeEditor, grade_of
 from sama_model.editors.passthrough import PassthroughEditor
 
 
-def load(editor: str, weights: str, options: Options = Options()) -> Editor:  # noqa: B008 - frozen
+def load(editor: str, weights: str, options: Options = Options(), instructions: Sequence[str] = ()) -> Editor:  # noqa: B008
     """The editor with these weights, ready to edit; takes seconds to minutes for a model.
+
+    `instructions` are those that will be asked for, so that they are encoded together.
 
     Raises:
         ValueError: an unknown editor or weights.
@@ -23,7 +27,7 @@ def load(editor: str, weights: str, options: Options = Options()) -> Editor:  # 
         return GradeEditor(card)
     from sama_model.editors.sama import load_sama  # torch is loaded here, and only for an editor that needs it
 
-    return load_sama(card, options)
+    return load_sama(card, options, instructions)
 
 
 def check_instruction(editor: str, instruction: str) -> None:

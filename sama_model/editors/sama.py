@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-import torch
-from transformers import ByT5Tokenizer
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-from sama_model.config import Options, WeightsCard
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, ByT5Tokenizer, UMT5EncoderModel
+
+from sama_model.config import Options, WeightsCard, inside
+from sama_model.contexts import Contexts, TextEncoder, encoder_digest
 from sama_model.editors.base import EditRequest, Frames, Progress, array_of
+from sama_model.encoders import prompts_of
 from sama_model.errors import WeightsError
+from sama_model.folders import check_folder
+from sama_model.framing import Framing, framed
+from sama_model.installed import read_card
 from sama_model.pipeline import SamaPipeline
 from sama_model.sampling import shot_noise
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
+from sama_model.tokens import Joint
 from sama_model.weights import digest_of, load_text_encoder, load_transformer, load_vae
 
 
 class SamaEditor:
     """Edits chunks by instruction with a loaded pipeline."""
 
-    def __init__(self, card: WeightsCard, pipeline: SamaPipeline) -> None:
+    def __init__(self, card: WeightsCard, pipeline: SamaPipeline, contexts: Contexts) -> None:
         self.card = card
         self.pipeline = pipeline
+        self.contexts = contexts
         self.pipeline.set_progress_bar_config(disable=True)
-        device: torch.device = pipeline.transformer.device
+        device: torch.device = pipeline._execution_device
         self.device = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
     def edit(self, request: EditRequest, progress: Progress) -> Frames:
@@ -31,38 +45,82 @@ class SamaEditor:
         overlap start from the same noise there; the semantic noise is drawn from the seed.
 
         Raises:
-            ValueError: an array that is no clip of 4k+1 frames in whole patches, a negative seed, or no recipe.
+            ValueError: an array that is no clip of 4k+1 frames, a negative seed, or no recipe.
+            InstructionError: a prompt that is too long, where prompts are strict.
         """
         frames = array_of(request.frames)
-        if request.recipe is None:
+        recipe = request.recipe
+        if recipe is None:
             names = ", ".join(name for name, _ in self.card.recipes)
             raise ValueError(f"editor 'sama' needs a sampling recipe: resolve one of its presets ({names})")
-        shape = self.pipeline.latent_shape(frames)
-        semantic_dim = self.pipeline.transformer.config.semantic_dim
+        given, framing = self._in_bucket(frames)
+
+        def stepped(_: Any, i: int, __: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            progress(i + 1, recipe.steps)
+            return tensors
+
         output = self.pipeline(
-            frames,
-            request.instruction,
-            num_inference_steps=request.recipe.steps,
-            guidance_scale=request.recipe.guidance,
-            shift=request.recipe.shift,
-            noise=shot_noise(shape, semantic_dim, request.seed, request.first_latent),
-            on_step=progress,
+            given,
+            prompt_embeds=torch.cat([self.contexts.of(prompt) for prompt in prompts_of(request.instruction)]),
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance,
+            shift=recipe.shift,
+            guided=recipe.guided,
+            step_cache=recipe.step_cache,
+            noise=self._noise(given, request),
+            callback_on_step_end=stepped,
         )
-        edited: Frames = output.frames
-        return edited
+        return framing.trimmed(output.frames)
+
+    def _in_bucket(self, frames: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Framing]:
+        """A picture that fills its bucket in one direction only is padded to it; any other is edited as it is."""
+        height, width = frames.shape[1:3]
+        bucket = self.card.bucket(width, height)
+        if (width, height) == inside((width, height), bucket):
+            return framed(frames, bucket, "pad")
+        return frames, Framing(0, 0, width, height)
+
+    def _noise(self, frames: npt.NDArray[np.uint8], request: EditRequest) -> Joint:
+        shape = self.pipeline.latent_shape(frames)
+        return shot_noise(shape, self.pipeline.transformer.config.semantic_dim, request.seed, request.first_latent)
 
 
-def load_sama(card: WeightsCard, options: Options = Options()) -> SamaEditor:  # noqa: B008 - frozen
-    """The editor with the weights of the card.
+def load_sama(card: WeightsCard, options: Options, instructions: Sequence[str]) -> SamaEditor:
+    """The editor with the weights of the card, ready for these instructions.
 
     Raises:
-        WeightsError: the weights are not the ones that the card names.
+        WeightsError: the weights are not there, or not the ones that the card names.
     """
     if card.name == "tiny":
-        return SamaEditor(card, load_tiny(card.digest))
+        pipeline = load_tiny(card.digest)
+        encoder = (pipeline.tokenizer, pipeline.text_encoder)
+        parts = {"text_encoder": card.digest, "tokenizer": "bytes"}
+        contexts = _contexts(lambda: encoder, parts, torch.float32, options)
+    else:
+        folder = _folder(card, options)
+        weights = read_card(folder)
+        dtype = check_folder(folder)["text_encoder"]
+        contexts = _contexts(lambda: load_encoder(folder, dtype), weights.parts, dtype, options)
+        contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])
+        pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None)
+    return SamaEditor(card, pipeline, contexts)
+
+
+def _folder(card: WeightsCard, options: Options) -> Path:
     if options.weights_folder is None:
         raise WeightsError(f"weights '{card.name}': no weights folder is set")
-    return SamaEditor(card, SamaPipeline.from_pretrained(options.weights_folder / card.name))
+    return options.weights_folder / card.name
+
+
+def _contexts(load: Callable[[], TextEncoder], parts: dict[str, str], dtype: torch.dtype, options: Options) -> Contexts:
+    return Contexts(load, encoder_digest(parts, dtype), options.text_cache, strict=options.strict_prompts)
+
+
+def load_encoder(folder: Path, dtype: torch.dtype) -> TextEncoder:
+    """Tokenizer and text encoder of a weights folder, on the first accelerator if there is one."""
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype, local_files_only=True)
+    return tokenizer, encoder.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
 def load_tiny(digest: str) -> SamaPipeline:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from transformers import ByT5Tokenizer
 
 from sama_model.config import VaeSizes
-from sama_model.editors.base import InstructionError
 from sama_model.encoders import (
     clean_prompt,
     decode_latents,
@@ -17,7 +15,7 @@ from sama_model.encoders import (
     latent_statistics,
     prompts_of,
     text_context,
-    token_ids,
+    tokenize,
     video_of,
 )
 from sama_model.tiny import tiny_tensors
@@ -37,16 +35,16 @@ def test_prompts_are_mended_and_their_white_space_collapsed_but_not_lowered() ->
 
 
 def test_ids_end_with_the_end_mark_and_are_padded_with_zeros() -> None:
-    ids, mask = token_ids(ByT5Tokenizer(extra_ids=0), "abc")
-    assert ids.shape == mask.shape == (1, 512)
-    assert ids[0, :5].tolist() == [100, 101, 102, 1, 0]
-    assert mask.sum() == 4
+    tokens = tokenize(ByT5Tokenizer(extra_ids=0), "abc")
+    assert tokens.ids.shape == tokens.mask.shape == (1, 512)
+    assert tokens.ids[0, :5].tolist() == [100, 101, 102, 1, 0]
+    assert (tokens.mask.sum(), tokens.cut) == (4, 0)
 
 
-def test_a_prompt_that_the_encoder_cannot_read_whole_is_refused() -> None:
-    assert token_ids(ByT5Tokenizer(extra_ids=0), "a" * 511)[1].all()
-    with pytest.raises(InstructionError, match="513 tokens long"):
-        token_ids(ByT5Tokenizer(extra_ids=0), "a" * 512)
+def test_a_prompt_that_the_encoder_cannot_read_whole_is_cut_before_its_end_mark() -> None:
+    whole, cut = (tokenize(ByT5Tokenizer(extra_ids=0), "a" * count) for count in (511, 600))
+    assert (whole.cut, cut.cut) == (0, 89)
+    assert torch.equal(whole.ids, cut.ids)
 
 
 def test_padded_rows_become_zero_and_the_others_stay() -> None:
@@ -73,7 +71,7 @@ def test_latents_are_the_normalised_mean_and_no_sample() -> None:
     sizes = VaeSizes(base_dim=14, dim_mult=(1, 1, 1), num_res_blocks=0, temporal_downsample=(True, True))
     vae = load_vae(tiny_tensors()["vae"], sizes, torch.float32)
     video = torch.rand(1, 3, 5, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    mean, std = latent_statistics(vae)
+    mean, std = latent_statistics(vae, video)
     torch.testing.assert_close(mean.ravel()[:10], torch.tensor(MEAN))
     torch.testing.assert_close(std.ravel()[:10], torch.tensor(STD))
     latents = encode_video(vae, video)

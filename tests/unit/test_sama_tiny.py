@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from sama_model.cards import card
+from sama_model.config import Options
 from sama_model.editors.sama import load_sama, load_tiny
 from sama_model.errors import WeightsError
 from sama_model.tiny import TRANSFORMER, VAE
@@ -24,7 +25,7 @@ def blocks(frames: int = 5, height: int = 32, width: int = 48) -> npt.NDArray[np
 
 
 def test_the_drawn_numbers_are_those_of_the_cards_digest() -> None:
-    assert load_sama(CARD).card.digest == CARD.digest
+    assert load_sama(CARD, Options(), ()).card.digest == CARD.digest
 
 
 def test_another_digest_is_refused() -> None:
@@ -34,7 +35,7 @@ def test_another_digest_is_refused() -> None:
 
 def test_weights_without_a_loader_are_refused() -> None:
     with pytest.raises(WeightsError, match="'14b'"):
-        load_sama(dataclasses.replace(CARD, name="14b"))
+        load_sama(dataclasses.replace(CARD, name="14b"), Options(), ())
 
 
 def test_every_working_size_is_a_whole_number_of_patches() -> None:

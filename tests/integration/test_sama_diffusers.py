@@ -1,0 +1,222 @@
+"""What diffusers promises of its models and pipelines, kept by SAMA's: each feature against the plain run.
+
+Equality where the same products are computed in the same order, a stated tolerance where they are not.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FirstBlockCacheConfig
+from diffusers.hooks import apply_group_offloading
+from safetensors.torch import save_file
+from torch import Tensor
+from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+from sama_model.cards import card
+from sama_model.config import TransformerSizes
+from sama_model.editors.sama import load_tiny
+from sama_model.errors import WeightsError
+from sama_model.pipeline import SamaPipeline
+from sama_model.reuse import NOTHING, CombinationError, Reuse
+from sama_model.transformer import SamaTransformer3DModel
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
+
+THREE_LAYERS = TransformerSizes(
+    num_heads=3, head_dim=32, ffn_dim=192, num_layers=3, text_dim=32, freq_dim=64, semantic_dim=1152, semantic_hidden=32
+)
+
+
+@pytest.fixture
+def pipeline() -> SamaPipeline:
+    """A tiny pipeline whose transformer has three blocks, so that there is a first, a middle and a last one."""
+    pipeline = load_tiny(card("sama", "tiny").digest)
+    torch.manual_seed(0)
+    pipeline.register_modules(transformer=SamaTransformer3DModel.of(THREE_LAYERS).eval().requires_grad_(False))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def latents(pipeline: SamaPipeline, **arguments: Any) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    edit = pipeline(FRAMES, "make it snow", num_inference_steps=3, generator=generator, **arguments)
+    result: Tensor = edit.latents
+    return result
+
+
+def near(ours: Tensor, plain: Tensor, tolerance: float) -> bool:
+    return bool((ours - plain).norm() <= tolerance * plain.norm())
+
+
+# -- the call ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_callback_sees_every_step_and_may_replace_the_latents(pipeline: SamaPipeline) -> None:
+    seen: list[tuple[int, float, list[str]]] = []
+
+    def watch(pipe: SamaPipeline, i: int, t: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        seen.append((i, round(t.item()), sorted(tensors)))
+        return {name: torch.zeros_like(tensor) for name, tensor in tensors.items()} if i == 2 else {}
+
+    replaced = latents(pipeline, callback_on_step_end=watch, callback_on_step_end_tensor_inputs=["latents", "semantic"])
+    assert seen == [
+        (0, 1000, ["latents", "semantic"]),
+        (1, 909, ["latents", "semantic"]),
+        (2, 714, ["latents", "semantic"]),
+    ]
+    assert replaced.abs().max() == 0
+
+
+def test_a_callback_cannot_ask_for_what_there_is_not(pipeline: SamaPipeline) -> None:
+    with pytest.raises(ValueError, match="given latents, semantic, not prompt_embeds"):
+        latents(pipeline, callback_on_step_end_tensor_inputs=["prompt_embeds"])
+
+
+def test_the_progress_bar_counts_the_steps(pipeline: SamaPipeline) -> None:
+    pipeline.set_progress_bar_config(disable=False)
+    with redirect_stderr(io.StringIO()) as shown:
+        latents(pipeline)
+    assert "3/3" in shown.getvalue()
+
+
+def test_without_a_text_encoder_encoded_prompts_do(pipeline: SamaPipeline) -> None:
+    plain, contexts = latents(pipeline), pipeline.contexts("make it snow")
+    pipeline.register_modules(text_encoder=None, tokenizer=None)
+    given = pipeline(FRAMES, prompt_embeds=contexts, num_inference_steps=3, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(given.latents, plain)
+    with pytest.raises(ValueError, match="without a text encoder"):
+        latents(pipeline)
+    with pytest.raises(ValueError, match="give a prompt"):
+        pipeline(FRAMES)
+
+
+# -- LoRA -------------------------------------------------------------------------------------------------------------
+
+
+def lora(dim: int = 96, scale: float = 0.1) -> dict[str, Tensor]:
+    """Rank 2, for the queries of every block, under Wan's official names."""
+    generator = torch.Generator().manual_seed(5)
+    tensors = {}
+    for i in range(3):
+        name = f"diffusion_model.blocks.{i}.self_attn.q"
+        tensors[f"{name}.lora_A.weight"] = torch.randn(2, dim, generator=generator) * scale
+        tensors[f"{name}.lora_B.weight"] = torch.randn(dim, 2, generator=generator) * scale
+    return tensors
+
+
+def test_a_lora_is_added_to_the_weights_and_taken_out_again(pipeline: SamaPipeline, tmp_path: Path) -> None:
+    plain = latents(pipeline)
+    save_file(lora(), tmp_path / "turbo.safetensors")
+    pipeline.load_lora_weights(tmp_path / "turbo.safetensors", adapter_name="turbo")
+    with_lora = latents(pipeline)
+    pipeline.unload_lora_weights()
+    assert torch.equal(latents(pipeline), plain)
+    tensors = lora()
+    for i, block in enumerate(pipeline.transformer.blocks):
+        name = f"diffusion_model.blocks.{i}.self_attn.q"
+        block.attn1.to_q.weight += tensors[f"{name}.lora_B.weight"] @ tensors[f"{name}.lora_A.weight"]
+    assert not near(with_lora, plain, 1e-3)
+    assert near(with_lora, latents(pipeline), 1e-5)
+
+
+def test_a_lora_of_another_width_or_network_is_refused_by_name(pipeline: SamaPipeline) -> None:
+    with pytest.raises(WeightsError, match=r"6 of another width: .*blocks\.0\.attn1\.to_q\.lora_A\.weight is 128 wide"):
+        pipeline.load_lora_weights(lora(dim=128))
+    deeper = {name.replace("blocks.2", "blocks.7"): tensor for name, tensor in lora().items()}
+    with pytest.raises(WeightsError, match=r"2 for layers that are not there: .*blocks\.7"):
+        pipeline.load_lora_weights(deeper)
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def by_blocks(pipeline: SamaPipeline) -> None:
+    pipeline.transformer.enable_group_offload(torch.device("cpu"), offload_type="block_level", num_blocks_per_group=1)
+
+
+def by_leaves(pipeline: SamaPipeline) -> None:
+    pipeline.transformer.enable_group_offload(torch.device("cpu"), offload_type="leaf_level")
+
+
+def all_networks(pipeline: SamaPipeline) -> None:
+    by_blocks(pipeline)
+    apply_group_offloading(pipeline.vae, torch.device("cpu"), offload_type="leaf_level")
+    apply_group_offloading(pipeline.text_encoder, torch.device("cpu"), offload_type="leaf_level")
+
+
+@pytest.mark.parametrize("offload", [by_blocks, by_leaves, all_networks])
+def test_group_offload_changes_nothing(pipeline: SamaPipeline, offload: Callable[[SamaPipeline], None]) -> None:
+    plain = latents(pipeline, reuse=Reuse(text=False))
+    offload(pipeline)
+    assert pipeline.modes() == ("offload",)
+    assert torch.equal(latents(pipeline), plain)
+    with pytest.raises(CombinationError, match="offload excludes text"):
+        latents(pipeline, reuse=Reuse())
+
+
+def test_layerwise_casting_stays_near(pipeline: SamaPipeline) -> None:
+    """Three bits of mantissa are kept of each weight of a linear layer: within a tenth."""
+    plain = latents(pipeline)
+    pipeline.transformer.enable_layerwise_casting(torch.float8_e4m3fn, torch.float32)
+    cast = latents(pipeline)
+    assert pipeline.transformer.blocks[0].ffn.net[2].weight.dtype == torch.float8_e4m3fn
+    assert pipeline.transformer.segment_embedding.weight.dtype == torch.float32
+    assert not torch.equal(cast, plain)
+    assert near(cast, plain, 0.1)
+
+
+def test_torchao_quantisation_stays_near(pipeline: SamaPipeline) -> None:
+    """Eight bits a weight: within a twentieth."""
+    plain = latents(pipeline)
+    quantize_(pipeline.transformer.blocks, Int8WeightOnlyConfig())
+    assert near(latents(pipeline), plain, 0.05)
+
+
+# -- speed ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_repeated_block_compiles_as_one_graph_and_says_the_same(pipeline: SamaPipeline) -> None:
+    plain = latents(pipeline)
+    torch.compiler.reset()
+    pipeline.transformer.compile_repeated_blocks(backend="aot_eager", fullgraph=True)
+    assert near(latents(pipeline), plain, 1e-6)
+
+
+def test_the_attention_back_end_can_be_switched(pipeline: SamaPipeline) -> None:
+    plain = latents(pipeline)
+    pipeline.transformer.set_attention_backend("_native_math")
+    try:
+        backends = {block.attn1.processor._attention_backend.value for block in pipeline.transformer.blocks}
+        assert backends == {"_native_math"}
+        assert near(latents(pipeline), plain, 1e-5)
+    finally:
+        pipeline.transformer.set_attention_backend("native")
+
+
+def test_an_unknown_attention_back_end_is_answered_with_the_known_ones(pipeline: SamaPipeline) -> None:
+    with pytest.raises(ValueError, match=r"fastest.*native"):
+        pipeline.transformer.set_attention_backend("fastest")
+
+
+def test_diffusers_block_cache_knows_the_block(pipeline: SamaPipeline) -> None:
+    """A threshold of nothing computes every step, a huge one reuses what the middle and last block added."""
+    plain = latents(pipeline, reuse=NOTHING)
+    pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.0))
+    assert near(latents(pipeline), plain, 1e-6)
+    with pytest.raises(CombinationError, match="block_cache excludes shared_first, pruned_last"):
+        latents(pipeline, reuse=Reuse())
+    pipeline.transformer.disable_cache()
+    calls: list[int] = []
+    pipeline.transformer.blocks[1].ffn.register_forward_hook(lambda *_: calls.append(1))
+    pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=1e9))
+    cached = latents(pipeline)
+    assert len(calls) == 1
+    assert not torch.equal(cached, plain)
