@@ -86,6 +86,10 @@ class Card(Protocol):
 
     @property
     def reference_device(self) -> str: ...
+    @property
+    def peaks(self) -> tuple[tuple[str, int], ...]:
+        """Predicted device memory in bytes for one chunk by exact profile, the fastest first; empty: it needs none."""
+        ...
 
     def working_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) at which a source of that display size is edited."""

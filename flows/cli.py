@@ -239,6 +239,21 @@ def convert(
 
 
 @model_app.command()
+def lora(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="Weights that the LoRA is for.")],
+    file: Annotated[Path, typer.Argument(help="The LoRA, a .safetensors file.")],
+    name: Annotated[str, typer.Option(help="Name of the new weights, as rows write it.")],
+    scale: Annotated[float, typer.Option(help="How much of the LoRA is added.")] = 1.0,
+) -> None:
+    """Make the weights NAME of others and a distilled LoRA; they get the presets turbo and turbo8."""
+    with problems():
+        from flows import models
+
+        card = models.add_lora(_weights_folder(base), file, scale, settings_here().weights_folder / name)
+        typer.echo(f"{card.name}: {card.digest}")
+
+
+@model_app.command()
 def inspect(
     weights: Weights,
     verify: Annotated[bool, typer.Option("--verify", help="Read every tensor and compare the digests.")] = False,

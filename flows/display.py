@@ -159,6 +159,9 @@ def print_forecast(forecast: Forecast) -> None:
     )
     if forecast.cost:
         out.print(f"about {forecast.cost:.2f} {forecast.currency}")
+    for weights, peaks in {row.weights: row.device_bytes for row in forecast.rows if row.device_bytes}.items():
+        needs = ", ".join(f"{profile} {size(peak)}" for profile, peak in peaks.items())
+        out.print(f"device memory that '{weights}' is predicted to need at most: {needs}")
     if not forecast.exact:
         out.print(
             "from headers only: frame counts may be wrong and cuts are unknown; leave --quick out for the exact plan"

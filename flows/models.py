@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 import sql
 from edits.errors import WeightsError
+from sama_model.config import WeightsCard
 from sama_model.errors import WeightsError as ModelWeightsError
 
 
@@ -97,6 +98,14 @@ def inspect(folder: Path, *, verify: bool) -> ModelLine:
         for part in parts
     )
     return ModelLine(card.name, card.editor, card.editor_version, card.digest, card.numerics, verify, lines)
+
+
+def add_lora(base: Path, file: Path, scale: float, target: Path) -> WeightsCard:
+    """Weights of others and a LoRA. Raises WeightsError like `sama_model.turbo.add_lora`."""
+    with translated():
+        from sama_model import turbo
+
+        return turbo.add_lora(base, file, scale, target).card
 
 
 def register(db: sql.Database, folder: Path) -> ModelLine:

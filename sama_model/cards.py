@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
-from sama_model.config import Geometry, Recipe, WeightsCard
+from sama_model.config import APPROXIMATIONS, Geometry, Recipe, WeightsCard
 from sama_model.installed import installed
 
 SAMA_GEOMETRY = Geometry(chunk_frames=81, stride=64, lead=4)
@@ -100,7 +102,17 @@ def all_cards(weights_folder: Path | None) -> dict[tuple[str, str], WeightsCard]
         WeightsError: a card in the folder cannot be used.
     """
     found = installed(weights_folder) if weights_folder is not None else {}
-    return CARDS | {(weights.card.editor, name): weights.card for name, weights in found.items()}
+    cards = [card for weights in found.values() for card in approximations(weights.card)]
+    return CARDS | {(card.editor, card.name): card for card in cards}
+
+
+def approximations(card: WeightsCard) -> tuple[WeightsCard, ...]:
+    """A card, and those of the same weights with one or more approximations, which are other numerics: other chunks."""
+    names = [chosen for count in range(len(APPROXIMATIONS) + 1) for chosen in combinations(APPROXIMATIONS, count)]
+    return tuple(
+        replace(card, name="+".join([card.name, *chosen]), numerics="+".join([card.numerics, *chosen]))
+        for chosen in names
+    )
 
 
 def editors() -> tuple[str, ...]:

@@ -81,6 +81,8 @@ class WeightsCard:
     seconds_per_frame: float
     """Estimate of editing time for one frame on the card's reference device at the default recipe."""
     reference_device: str
+    peaks: tuple[tuple[str, int], ...] = ()
+    """Predicted device memory in bytes for one chunk by exact profile, the fastest first; empty for a CPU's weights."""
 
     def bucket(self, width: int, height: int) -> tuple[int, int]:
         """The bucket nearest in shape: argmin |w/h - W/H|, the first minimum wins (models.md 1.1 step B)."""
@@ -171,6 +173,41 @@ class TextEncoderSizes:
     num_layers: int = 24
     num_buckets: int = 32
     """Buckets of the relative position bias, which every layer has of its own."""
+
+
+APPROXIMATIONS = {
+    "fp8": "feed-forward weights in eight bits, but those of the edge blocks",
+    "tiled": "the VAE on overlapping tiles, blended",
+}
+"""What is given up for less memory, by the name that is added to the weights' name: `14b+fp8`, `14b+fp8+tiled`."""
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+TRANSFORMER_COPIES = 12
+"""Tensors of the sequence's size that are alive at once in a block, in the network's dtype; a count, not measured."""
+VAE_COPIES = 16
+"""Tensors of (4 frames, full size, base width) that are alive at once in the VAE; a count, not measured."""
+
+
+def predicted_peaks(
+    transformer: TransformerSizes, weights: dict[str, int], pixels: int, frames: int, vae_width: int, itemsize: int
+) -> tuple[tuple[str, int], ...]:
+    """Device memory in bytes by exact profile, for two guidance branches in one forward.
+
+    `weights` are the bytes of `transformer` and `vae`. The text encoder has done its work, and is gone, before.
+    """
+    patch = pixels // 64 // (transformer.patch_size[1] * transformer.patch_size[2])
+    tokens = 2 * ((frames - 1) // 4 + 1) * patch + SEMANTIC_TOKENS
+    sequence = 2 * TRANSFORMER_COPIES * tokens * transformer.dim * itemsize
+    texts = 2 * transformer.num_layers * 2 * TEXT_TOKENS * transformer.dim * itemsize
+    picture = VAE_COPIES * 4 * pixels * vae_width * itemsize
+    streamed = 2 * weights["transformer"] // transformer.num_layers + sequence
+    return (
+        ("resident", weights["transformer"] + weights["vae"] + max(sequence + texts, picture)),
+        ("streamed", weights["vae"] + max(streamed, picture)),
+        ("streamed_small", max(streamed, picture)),
+    )
 
 
 TEXT_TOKENS = 512

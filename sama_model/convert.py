@@ -13,7 +13,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sama_model.cards import RELEASED
-from sama_model.config import WeightsCard
+from sama_model.config import TransformerSizes, WeightsCard, predicted_peaks
 from sama_model.errors import WeightsError
 from sama_model.installed import CARD_FILE, InstalledWeights, card_json, check_name
 from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
@@ -103,7 +103,8 @@ def convert(
     }
     parts["tokenizer"] = _write_tokenizer(aside, tokenizer)
     _write_index(aside, tokenizer, networks)
-    installed = _installed(card, target.name, parts, str(dtypes["transformer"]).removeprefix("torch."))
+    card = replace(card, name=target.name, peaks=_peaks(card, networks, dtypes))
+    installed = _installed(card, parts, str(dtypes["transformer"]).removeprefix("torch."))
     (aside / CARD_FILE).write_bytes(card_json(installed))
     aside.rename(target)
     return installed
@@ -232,6 +233,24 @@ def _write_index(target: Path, tokenizer: PreTrainedTokenizerBase, networks: Ite
     SamaPipeline(tokenizer=tokenizer, **models).save_config(target)
 
 
-def _installed(card: WeightsCard, name: str, parts: Mapping[str, str], dtype: str) -> InstalledWeights:
+def _peaks(
+    card: WeightsCard, networks: Iterable[Network], dtypes: Mapping[str, torch.dtype]
+) -> tuple[tuple[str, int], ...]:
+    """Predicted device memory for one chunk of the card's largest working size."""
+    by_name = {network.folder: network for network in networks}
+    transformer = by_name["transformer"].model.config
+    return predicted_peaks(
+        TransformerSizes(
+            **{field.name: transformer[field.name] for field in fields(TransformerSizes)}  # the same names, on purpose
+        ),
+        {name: _elements(network) * dtypes[name].itemsize for name, network in by_name.items()},
+        max(width * height for width, height in card.buckets),
+        card.geometry.chunk_frames,
+        by_name["vae"].model.config.base_dim,
+        dtypes["transformer"].itemsize,
+    )
+
+
+def _installed(card: WeightsCard, parts: Mapping[str, str], dtype: str) -> InstalledWeights:
     digest = hashlib.sha256(json.dumps(dict(sorted(parts.items()))).encode()).hexdigest()
-    return InstalledWeights(replace(card, name=name, digest=digest, numerics=dtype), dict(parts))
+    return InstalledWeights(replace(card, digest=digest, numerics=dtype), dict(parts))

@@ -3,3 +3,7 @@
 
 class WeightsError(ValueError):
     """Model files that are missing, damaged, or of another model than they are said to be."""
+
+
+class DeviceTooSmallError(RuntimeError):
+    """The device has not enough memory for the smallest exact profile: only another device helps."""

@@ -20,6 +20,15 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 @dataclass(frozen=True)
+class Lora:
+    """What was added to other weights."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    sha256: str
+    scale: float
+
+
+@dataclass(frozen=True)
 class InstalledWeights:
     """One folder's card, and what its digest is made of."""
 
@@ -27,6 +36,9 @@ class InstalledWeights:
     card: WeightsCard
     parts: dict[str, str] = field(default_factory=dict)
     """Digest by network (and `tokenizer`); the card's digest is over these."""
+    base: str = ""
+    """Name of the weights whose networks these are, where the folder holds a LoRA only."""
+    lora: Lora | None = None
 
 
 _JSON = TypeAdapter(InstalledWeights)

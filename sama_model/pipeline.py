@@ -35,6 +35,7 @@ from sama_model.lora import check_lora
 from sama_model.reuse import Reuse, check, legal
 from sama_model.sampling import denoise, generator_noise
 from sama_model.schedule import flow_schedule
+from sama_model.tiling import tiled
 from sama_model.tokens import Joint
 from sama_model.transformer import SamaTransformer3DModel
 
@@ -63,6 +64,8 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
     model_cpu_offload_seq = "text_encoder->vae->transformer->vae"
     _optional_components: ClassVar = ["tokenizer", "text_encoder"]
     _callback_tensor_inputs: ClassVar = ["latents", "semantic"]
+    tiled = False
+    """Whether the VAE works on tiles: the official default, an approximation."""
 
     def __init__(
         self,
@@ -178,11 +181,21 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
 
     def encode(self, frames: npt.NDArray[np.uint8]) -> Tensor:
         """(T, H, W, 3) -> (1, C, t, h, w)."""
-        return encode_video(self.vae, video_of(frames))
+        video = video_of(frames)
+        if self.tiled:
+            return tiled(lambda part: encode_video(self.vae, part), video, self.spatial_factor, 1)
+        return encode_video(self.vae, video)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(1, C, t, h, w) -> (1, 3, T, H, W) in [-1, 1]."""
+        if self.tiled:
+            return tiled(lambda part: decode_latents(self.vae, part), latents, 1, self.spatial_factor)
         return decode_latents(self.vae, latents)
+
+    @property
+    def spatial_factor(self) -> int:
+        """Pixels along a side that one latent covers."""
+        return int(2 ** len(self.vae.config.temperal_downsample))
 
     def placed(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Where and as the transformer computes."""
@@ -205,7 +218,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
             ValueError: T is not 4k+1, or a side is not a whole number of patches.
         """
         count, height, width, _ = frames.shape
-        factor = 2 ** len(self.vae.config.temperal_downsample)
+        factor = self.spatial_factor
         _, patch_height, patch_width = self.transformer.config.patch_size
         if count % 4 != 1:
             below = count - (count - 1) % 4

@@ -90,7 +90,7 @@ def translated(error: Exception) -> errors.SamaflowError:
         return errors.InstructionError(str(error))
     if name == "WeightsError":  # by name, as with torch: the modules that define them are heavy
         return errors.WeightsError(str(error))
-    if of_torch and name == "OutOfMemoryError":
+    if name == "DeviceTooSmallError" or (of_torch and name == "OutOfMemoryError"):
         return errors.DeviceMemoryError(text)
     if (of_torch and name == "AcceleratorError") or re.match(r"(CUDA|HIP|cuDNN|NCCL)\b.*error", str(error)):
         return errors.DeviceError(text)

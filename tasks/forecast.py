@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edits import storage
 from edits.errors import SamaflowError
@@ -31,6 +31,8 @@ class RowForecast:
     chunks_missing: int
     """Chunks that are not in the store yet."""
     estimate: Estimate | None
+    device_bytes: dict[str, int] = field(default_factory=dict)
+    """Predicted device memory for one chunk by exact profile; empty where no device is needed."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowFor
         shots=len(plan.shots),
         chunks_missing=len(missing),
         estimate=estimate(plan, index, card),
+        device_bytes=dict(card.peaks),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, ByT5Tokenizer, UMT5EncoderModel
 
+from sama_model import profiles
 from sama_model.config import Options, WeightsCard, inside
 from sama_model.contexts import Contexts, TextEncoder, encoder_digest
 from sama_model.editors.base import EditRequest, Frames, Progress, array_of
@@ -20,18 +23,25 @@ from sama_model.errors import WeightsError
 from sama_model.folders import check_folder
 from sama_model.framing import Framing, framed
 from sama_model.installed import read_card
-from sama_model.pipeline import SamaPipeline
+from sama_model.pipeline import SamaPipeline, SamaPipelineOutput
 from sama_model.sampling import shot_noise
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
 from sama_model.tokens import Joint
+from sama_model.turbo import LORA_FILE
 from sama_model.weights import digest_of, load_text_encoder, load_transformer, load_vae
+
+log = logging.getLogger(__name__)
 
 
 class SamaEditor:
     """Edits chunks by instruction with a loaded pipeline."""
 
-    def __init__(self, card: WeightsCard, pipeline: SamaPipeline, contexts: Contexts) -> None:
+    def __init__(
+        self, card: WeightsCard, pipeline: SamaPipeline, contexts: Contexts, profile: str = profiles.RESIDENT
+    ) -> None:
         self.card = card
+        self.profile = profile
+        self._stepped_down = False
         self.pipeline = pipeline
         self.contexts = contexts
         self.pipeline.set_progress_bar_config(disable=True)
@@ -59,7 +69,8 @@ class SamaEditor:
             progress(i + 1, recipe.steps)
             return tensors
 
-        output = self.pipeline(
+        call = partial(
+            self.pipeline,
             given,
             prompt_embeds=torch.cat([self.contexts.of(prompt) for prompt in prompts_of(request.instruction)]),
             num_inference_steps=recipe.steps,
@@ -70,7 +81,22 @@ class SamaEditor:
             noise=self._noise(given, request),
             callback_on_step_end=stepped,
         )
-        return framing.trimmed(output.frames)
+        return framing.trimmed(self._in_memory(call).frames)
+
+    def _in_memory(self, call: Callable[[], SamaPipelineOutput]) -> SamaPipelineOutput:
+        """The call's result, begun again in a smaller exact profile if memory runs out, once in this process."""
+        try:
+            return call()
+        except torch.OutOfMemoryError:
+            if self._stepped_down or profiles.smaller(self.profile) is None:
+                raise
+        # outside the handler, where the exception no longer holds on to the tensors of its frames
+        self._stepped_down = True
+        self.profile = profiles.step_down(self.pipeline, self.profile, self.pipeline._execution_device)
+        log.warning("device memory ran out: going on in profile %s", self.profile)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return call()
 
     def _in_bucket(self, frames: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Framing]:
         """A picture that fills its bucket in one direction only is padded to it; any other is edited as it is."""
@@ -97,19 +123,33 @@ def load_sama(card: WeightsCard, options: Options, instructions: Sequence[str]) 
         parts = {"text_encoder": card.digest, "tokenizer": "bytes"}
         contexts = _contexts(lambda: encoder, parts, torch.float32, options)
     else:
-        folder = _folder(card, options)
-        weights = read_card(folder)
-        dtype = check_folder(folder)["text_encoder"]
-        contexts = _contexts(lambda: load_encoder(folder, dtype), weights.parts, dtype, options)
-        contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])
-        pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None)
+        return _load_installed(card, options, instructions)
     return SamaEditor(card, pipeline, contexts)
 
 
-def _folder(card: WeightsCard, options: Options) -> Path:
+def _load_installed(card: WeightsCard, options: Options, instructions: Sequence[str]) -> SamaEditor:
+    """From a weights folder: prompts first, then the networks in the profile that fits."""
     if options.weights_folder is None:
         raise WeightsError(f"weights '{card.name}': no weights folder is set")
-    return options.weights_folder / card.name
+    name, *approximations = card.name.split("+")
+    weights = read_card(options.weights_folder / name)
+    folder = options.weights_folder / (weights.base or name)
+    dtype = check_folder(folder)["text_encoder"]
+    contexts = _contexts(lambda: load_encoder(folder, dtype), weights.parts, dtype, options)
+    contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])
+
+    pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None)
+    pipeline.transformer.set_attention_backend(options.attention)
+    if weights.lora is not None:
+        pipeline.load_lora_weights(options.weights_folder / name / LORA_FILE)
+        pipeline.fuse_lora(lora_scale=weights.lora.scale)
+        pipeline.unload_lora_weights()
+    for approximation in approximations:
+        profiles.APPLY[approximation](pipeline)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    profile = profiles.chosen(options.profile, dict(card.peaks), profiles.free_memory(device))
+    profiles.place(pipeline, profile, device)
+    return SamaEditor(card, pipeline, contexts, profile)
 
 
 def _contexts(load: Callable[[], TextEncoder], parts: dict[str, str], dtype: torch.dtype, options: Options) -> Contexts:

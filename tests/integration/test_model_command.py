@@ -103,3 +103,32 @@ def test_a_truncated_file_is_one_sentence(folder: Path) -> None:
     done = convert(folder, "cut", sama="cut.safetensors")
     assert done.returncode == 2
     assert "cut.safetensors: not a whole safetensors file" in done.stderr
+
+
+def test_a_lora_makes_weights_of_their_own_with_presets_without_guidance(
+    folder: Path, converted: dict[str, Any]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    name = "diffusion_model.blocks.0.self_attn.v"
+    factors = {
+        f"{name}.lora_A.weight": torch.randn(2, 96, generator=generator),
+        f"{name}.lora_B.weight": torch.randn(96, 2, generator=generator),
+    }
+    save_file(factors, folder / "distilled.safetensors")
+    done = model(folder, "lora", "mine", "distilled.safetensors", "--name", "quick", "--scale", "0.5")
+    assert done.returncode == 0, done.stderr
+    options = Options(weights_folder=folder / ".samaflow" / "weights")
+    mine, quick = load("sama", "mine", options), load("sama", "quick", options)
+    assert quick.card.digest != mine.card.digest
+    assert quick.card.recipes[0][0] == "turbo"
+    assert (quick.card.recipes[0][1].steps, quick.card.recipes[0][1].guidance) == (4, 1.0)
+    request = EditRequest(clip(), "make it snow", 3, quick.card.recipes[0][1])
+    assert (mine.edit(request, unused_progress) != quick.edit(request, unused_progress)).any()
+
+
+def test_an_approximation_is_asked_for_by_name(folder: Path, converted: dict[str, Any]) -> None:
+    options = Options(weights_folder=folder / ".samaflow" / "weights")
+    tiled = load("sama", "mine+tiled", options)
+    assert (tiled.card.digest, tiled.card.numerics) == (converted["digest"], "float32+tiled")
+    request = EditRequest(clip(), "make it snow", 3, tiled.card.recipes[0][1])
+    assert tiled.edit(request, unused_progress).shape == clip().shape

@@ -1,0 +1,122 @@
+"""Where a pipeline's parts lie while it works, how much device memory that takes, and what may be given up for less.
+
+Exact profiles change no result and are chosen by what is free. Approximations change results: they are asked for by
+name, as a part of the weights' name, and stand in the numerics class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from diffusers.hooks import apply_group_offloading
+from torch import nn
+
+from sama_model.errors import DeviceTooSmallError
+from sama_model.pipeline import SamaPipeline
+
+RESIDENT, STREAMED, STREAMED_SMALL = "resident", "streamed", "streamed_small"
+
+EXACT_PROFILES = (RESIDENT, STREAMED, STREAMED_SMALL)
+"""From the fastest to the smallest."""
+
+HEADROOM = 0.95
+"""Share of the free memory that a prediction may fill."""
+
+EDGE_BLOCKS = (2, 3)
+"""First and last blocks whose feed-forward weights keep their dtype (arXiv 2606.00957: five of forty)."""
+
+
+# -- choosing ---------------------------------------------------------------------------------------------------------
+
+
+def chosen(asked: str, peaks: dict[str, int], free: int | None) -> str:
+    """The profile to begin with: the one asked for, or for `auto` the fastest whose predicted peak fits.
+
+    `free` is the device's free memory in bytes; None, for the CPU, fits everything.
+
+    Raises:
+        DeviceTooSmallError: not even the smallest exact profile fits.
+    """
+    if asked != "auto":
+        return asked
+    if free is None:
+        return RESIDENT
+    for profile in EXACT_PROFILES:
+        if peaks.get(profile, 0) <= HEADROOM * free:
+            return profile
+    raise DeviceTooSmallError(
+        f"the device has {free / 2**30:.1f} GiB free, the smallest exact profile ({STREAMED_SMALL}) is predicted to "
+        f"need {peaks[STREAMED_SMALL] / 2**30:.1f} GiB: use a larger device, or weights '...+fp8' or '...+tiled'"
+    )
+
+
+def smaller(profile: str) -> str | None:
+    """The next exact profile down."""
+    rest = EXACT_PROFILES[EXACT_PROFILES.index(profile) + 1 :]
+    return rest[0] if rest else None
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes free on an accelerator; None on the CPU."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
+
+
+# -- placing ----------------------------------------------------------------------------------------------------------
+
+
+def place(pipeline: SamaPipeline, profile: str, device: torch.device) -> None:
+    """Put a pipeline that lies on the CPU where `profile` wants it."""
+    if profile == RESIDENT:
+        pipeline.to(device)
+        return
+    pipeline.transformer.enable_group_offload(
+        device, offload_type="block_level", num_blocks_per_group=1, use_stream=device.type == "cuda"
+    )
+    if profile == STREAMED:
+        pipeline.vae.to(device)
+    else:
+        apply_group_offloading(pipeline.vae, device, offload_type="leaf_level")
+
+
+def step_down(pipeline: SamaPipeline, profile: str, device: torch.device) -> str:
+    """Place a pipeline that ran out of memory in the next smaller exact profile, and say which.
+
+    Raises:
+        DeviceTooSmallError: there is none.
+    """
+    below = smaller(profile)
+    if below is None:
+        raise DeviceTooSmallError(f"the smallest exact profile ({profile}) did not fit: use a larger device")
+    if profile == RESIDENT:
+        pipeline.to("cpu")
+        place(pipeline, below, device)
+    else:
+        pipeline.vae.to("cpu")
+        apply_group_offloading(pipeline.vae, device, offload_type="leaf_level")
+    return below
+
+
+# -- approximations ---------------------------------------------------------------------------------------------------
+
+
+def quantise_feed_forward(pipeline: SamaPipeline) -> None:
+    """`fp8`: the feed-forward weights in eight bits, a scale a row, but those of the edge blocks."""
+    from torchao.quantization import Float8WeightOnlyConfig, quantize_
+
+    blocks = list(pipeline.transformer.blocks)
+    for block in blocks[EDGE_BLOCKS[0] : len(blocks) - EDGE_BLOCKS[1]]:
+        quantize_(block.ffn, Float8WeightOnlyConfig(), filter_fn=_is_linear)
+
+
+def tile_vae(pipeline: SamaPipeline) -> None:
+    """`tiled`: the VAE on overlapping tiles, as the official scripts do."""
+    pipeline.tiled = True
+
+
+def _is_linear(module: nn.Module, _: str) -> bool:
+    return isinstance(module, nn.Linear)
+
+
+APPLY: dict[str, Callable[[SamaPipeline], None]] = {"fp8": quantise_feed_forward, "tiled": tile_vae}
+"""By the names of `config.APPROXIMATIONS`."""
