@@ -31,8 +31,9 @@ lint: install  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: install  ## print the media engine's speed against plain ffmpeg
+benchmark: install  ## print the media engine's speed against plain ffmpeg, and the transformer's against diffusers' blocks
 	$(BIN)/python benchmarks/media.py
+	$(BIN)/python benchmarks/transformer.py
 
 clean:  ## remove what the demo and the tests leave here
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

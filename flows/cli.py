@@ -44,6 +44,10 @@ Allow = Annotated[list[str] | None, typer.Option(help="A folder that rows may na
 Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes.")]
 Weights = Annotated[str, typer.Argument(metavar="NAME|FOLDER", help="Weights by name, or a path to their folder.")]
 Dtype = Literal["bfloat16", "float16", "float32"]
+StrictPrompts = Annotated[
+    bool | None,
+    typer.Option("--strict-prompts", help="Fail rows whose prompt has more than 512 tokens instead of cutting it."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace deliverables that are there already.")]
 
 
@@ -57,6 +61,7 @@ def edit(
     workers: Workers = None,
     allow: Allow = None,
     overwrite: Overwrite = False,
+    strict_prompts: StrictPrompts = None,
     as_json: AsJson = False,
 ) -> None:
     """Edit every row of a manifest and publish the deliverables. After a crash the same command goes on."""
@@ -64,7 +69,7 @@ def edit(
     def flow() -> Summary:
         from flows.edit_manifest import edit_manifest
 
-        return edit_manifest(str(manifest), store=store, workers=workers, allow=allow, overwrite=overwrite)
+        return edit_manifest(str(manifest), store, workers, allow, overwrite=overwrite, strict_prompts=strict_prompts)
 
     _run_flow(flow, as_json=as_json, store=store)
 

@@ -31,6 +31,9 @@ Store = Annotated[str | None, Field(title="Store", description="URI of the store
 Workers = Annotated[int | None, Field(title="Workers", description="Local worker processes; empty: as set.", ge=1)]
 Allow = Annotated[list[str] | None, Field(title="Allowed folders", description="Beside the manifest's own.")]
 Overwrite = Annotated[bool, Field(title="Overwrite", description="Replace deliverables that are already there.")]
+StrictPrompts = Annotated[
+    bool | None, Field(title="Strict prompts", description="Fail a prompt of over 512 tokens; empty: as set.")
+]
 
 
 @flow(name="edit-manifest", task_runner=RUNNER)
@@ -40,6 +43,7 @@ def edit_manifest(
     workers: Workers = None,
     allow: Allow = None,
     overwrite: Overwrite = False,
+    strict_prompts: StrictPrompts = None,
 ) -> Summary:
     """Edit every row of a manifest; rows that cannot run are reported and never stop the others.
 
@@ -48,7 +52,8 @@ def edit_manifest(
         SomeJobsFailedError: the good rows are delivered, others are not.
     """
     path = Path(manifest).absolute()
-    with open_run([path.parent], allow, store=store, workers=workers, overwrite=overwrite) as run:
+    given = {"store": store, "workers": workers, "strict_prompts": strict_prompts}
+    with open_run([path.parent], allow, overwrite=overwrite, **given) as run:
         return edit(run, read_manifest_file(path), path.name, path.parent)
 
 

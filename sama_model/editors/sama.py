@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, ByT5Tokenizer, UMT5EncoderModel
 
 from sama_model import profiles
+from sama_model.backends import FA3, FA3_FP8, set_backend
 from sama_model.config import Options, WeightsCard, inside
 from sama_model.contexts import Contexts, TextEncoder, encoder_digest
 from sama_model.editors.base import EditRequest, Frames, Progress, array_of
@@ -139,7 +140,9 @@ def _load_installed(card: WeightsCard, options: Options, instructions: Sequence[
     contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])
 
     pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None)
-    pipeline.transformer.set_attention_backend(options.attention)
+    if options.attention == FA3_FP8:
+        raise WeightsError(f"attention back end '{FA3_FP8}' is an approximation that no chunk key names: take '{FA3}'")
+    set_backend(pipeline.transformer, options.attention)
     if weights.lora is not None:
         pipeline.load_lora_weights(options.weights_folder / name / LORA_FILE)
         pipeline.fuse_lora(lora_scale=weights.lora.scale)

@@ -44,9 +44,7 @@ def test_a_profile_that_is_asked_for_is_taken() -> None:
 
 
 def test_a_device_that_is_too_small_is_told_how_much_is_needed() -> None:
-    with pytest.raises(
-        DeviceTooSmallError, match=r"has 8\.0 GiB free, .*streamed_small.* need \d+\.\d GiB"
-    ):
+    with pytest.raises(DeviceTooSmallError, match=r"has 8\.0 GiB free, .*streamed_small.* need \d+\.\d GiB"):
         profiles.chosen("auto", PEAKS, 8 * GIB)
 
 

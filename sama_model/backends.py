@@ -1,0 +1,97 @@
+"""Attention kernels that diffusers has no name for: FlashAttention 3 from the wheel `fa3-fwd`, in bfloat16 and fp8.
+
+diffusers' `_flash_3` looks for a package of another name. A back end is chosen by name, never by what is installed; the
+wheel is imported when one of these is asked for. Not run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+from torch import Tensor, nn
+
+FA3, FA3_FP8 = "fa3_fwd", "fa3_fwd_fp8"
+"""The second rounds queries, keys and values to eight bits: an approximation."""
+
+OWN = (FA3, FA3_FP8)
+
+
+class BackendError(ValueError):
+    """An attention back end that is unknown or not installed."""
+
+
+def backend(name: str) -> Any:
+    """What diffusers' dispatch takes for `name`, registered if it is one of `OWN`.
+
+    Raises:
+        BackendError: an unknown name, or a package that is not installed; the message says which and what there is.
+    """
+    if name in OWN:
+        try:
+            interface = importlib.import_module("fa3_fwd_interface")
+        except ImportError as error:
+            raise BackendError(
+                f"attention back end '{name}' needs the wheel fa3-fwd and a Hopper GPU ({error}); 'native' always works"
+            ) from error
+        return _registered(name, interface.flash_attn_func)
+    try:
+        return AttentionBackendName(name)
+    except ValueError as error:
+        known = ", ".join([*OWN, *(item.value for item in AttentionBackendName)])
+        raise BackendError(f"there is no attention back end '{name}'; there are {known}") from error
+
+
+def set_backend(model: nn.Module, name: str) -> None:
+    """Use a back end in every attention of `model`. Raises BackendError like `backend`."""
+    chosen = backend(name)
+    if name not in OWN:
+        try:
+            model.set_attention_backend(name)  # type: ignore[operator]
+        except (ImportError, RuntimeError) as error:
+            raise BackendError(f"attention back end '{name}' cannot be used here: {error}") from error
+        return
+    for module in model.modules():
+        if hasattr(getattr(module, "processor", None), "_attention_backend"):
+            module.processor._attention_backend = chosen  # type: ignore[union-attr]
+
+
+def _registered(name: str, kernel: Any) -> Any:
+    """A member that diffusers' enumeration gets at run time; its registry then finds the kernel by it."""
+    if name not in AttentionBackendName._value2member_map_:
+        member = str.__new__(AttentionBackendName, name)
+        member._name_, member._value_ = name.upper(), name
+        AttentionBackendName._value2member_map_[name] = member
+        AttentionBackendName._member_map_[name.upper()] = member
+    chosen = AttentionBackendName(name)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+        """(B, N, heads, d) each, no mask."""
+        if name == FA3_FP8:
+            return _in_eight_bits(kernel, query, key, value, scale)
+        return _output(kernel(query, key, value, softmax_scale=scale))
+
+    _AttentionBackendRegistry.register(chosen)(attend)
+    return chosen
+
+
+def _in_eight_bits(kernel: Any, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
+    """One scale a batch row and head. Keys lose their mean first: softmax does not see it, and the range shrinks."""
+    key = key - key.mean(dim=1, keepdim=True)
+    rounded, scales = zip(*(_rounded(x) for x in (query, key, value)), strict=True)
+    named = dict(zip(("q_descale", "k_descale", "v_descale"), scales, strict=True))
+    return _output(kernel(*rounded, softmax_scale=scale, **named)).to(query.dtype)
+
+
+def _output(said: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Some versions of the kernel give the log-sum-exp as well."""
+    return said[0] if isinstance(said, tuple) else said
+
+
+def _rounded(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, N, heads, d) in float8, and what to multiply with, (B, heads)."""
+    largest = x.abs().amax(dim=(1, 3)).float().clamp(min=1e-6)
+    scale = largest / torch.finfo(torch.float8_e4m3fn).max
+    return (x / scale[:, None, :, None]).to(torch.float8_e4m3fn), scale
