@@ -7,30 +7,16 @@ x (B, N, dim) -> q, k, v (B, N, heads, head_dim) -> (B, N, dim)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor
 
+from sama_model.rows import ALL_ROWS, Rows
 from sama_model.tokens import Rotary
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values (B, 512, heads, head_dim) of a text in one layer."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Which rows of the sequence a block computes; all rows serve as keys and values."""
-
-    first: int = 0
-    """Rows before this one are not computed: nothing reads them."""
-    semantic: tuple[int, int] | None = None
-    """Half-open range, in the whole sequence, of rows whose queries are zero; None: treat them as the others."""
-
-
-ALL_ROWS = Rows()
 
 
 class _Processor:
@@ -61,6 +47,7 @@ class SequenceAttention(_Processor):
         query = rotate(split_heads(attn.norm_q(attn.to_q(hidden_states[:, rows.first :])), attn.heads), cos, sin)
         key = rotate(split_heads(attn.norm_k(attn.to_k(hidden_states)), attn.heads), cos, sin)
         value = split_heads(attn.to_v(hidden_states), attn.heads)
+        key, value = rows.everybodys(key), rows.everybodys(value)
         if rows.semantic is None:
             mixed = self.attend(query, key, value)
         else:

@@ -18,6 +18,9 @@ FA3, FA3_FP8 = "fa3_fwd", "fa3_fwd_fp8"
 
 OWN = (FA3, FA3_FP8)
 
+ROUGH = ("sage", "fp8", "int8")
+"""Parts of the names of back ends that round queries, keys or values to eight bits."""
+
 
 class BackendError(ValueError):
     """An attention back end that is unknown or not installed."""
@@ -31,17 +34,31 @@ def backend(name: str) -> Any:
     """
     if name in OWN:
         try:
-            interface = importlib.import_module("fa3_fwd_interface")
+            _wheel()
         except ImportError as error:
             raise BackendError(
                 f"attention back end '{name}' needs the wheel fa3-fwd and a Hopper GPU ({error}); 'native' always works"
             ) from error
-        return _registered(name, interface.flash_attn_func)
+        return _registered(name)
     try:
         return AttentionBackendName(name)
     except ValueError as error:
         known = ", ".join([*OWN, *(item.value for item in AttentionBackendName)])
         raise BackendError(f"there is no attention back end '{name}'; there are {known}") from error
+
+
+def set_exact_backend(model: nn.Module, name: str) -> None:
+    """`set_backend` with one that differs from the others by rounding alone, because no chunk key names it.
+
+    Raises:
+        BackendError: an approximation, or like `backend`.
+    """
+    if any(part in name for part in ROUGH):
+        raise BackendError(
+            f"attention back end '{name}' works in eight bits: an approximation that no chunk key names; take "
+            f"'native', or '{FA3}' on a Hopper GPU"
+        )
+    set_backend(model, name)
 
 
 def set_backend(model: nn.Module, name: str) -> None:
@@ -58,7 +75,7 @@ def set_backend(model: nn.Module, name: str) -> None:
             module.processor._attention_backend = chosen  # type: ignore[union-attr]
 
 
-def _registered(name: str, kernel: Any) -> Any:
+def _registered(name: str) -> Any:
     """A member that diffusers' enumeration gets at run time; its registry then finds the kernel by it."""
     if name not in AttentionBackendName._value2member_map_:
         member = str.__new__(AttentionBackendName, name)
@@ -66,28 +83,44 @@ def _registered(name: str, kernel: Any) -> Any:
         AttentionBackendName._value2member_map_[name] = member
         AttentionBackendName._member_map_[name.upper()] = member
     chosen = AttentionBackendName(name)
-
-    def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
-        """(B, N, heads, d) each, no mask."""
-        if name == FA3_FP8:
-            return _in_eight_bits(kernel, query, key, value, scale)
-        return _output(kernel(query, key, value, softmax_scale=scale))
-
-    _AttentionBackendRegistry.register(chosen)(attend)
+    _AttentionBackendRegistry.register(chosen)(_attend_in_eight_bits if name == FA3_FP8 else _attend)
     return chosen
 
 
-def _in_eight_bits(kernel: Any, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+    """(B, N, heads, d) each, no mask."""
+    mixed: Tensor = fa3_kernel(query, key, value, [], scale)
+    return mixed
+
+
+def _attend_in_eight_bits(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
     """One scale a batch row and head. Keys lose their mean first: softmax does not see it, and the range shrinks."""
     key = key - key.mean(dim=1, keepdim=True)
     rounded, scales = zip(*(_rounded(x) for x in (query, key, value)), strict=True)
-    named = dict(zip(("q_descale", "k_descale", "v_descale"), scales, strict=True))
-    return _output(kernel(*rounded, softmax_scale=scale, **named)).to(query.dtype)
+    mixed: Tensor = fa3_kernel(*rounded, list(scales), scale)
+    return mixed.to(query.dtype)
 
 
-def _output(said: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Some versions of the kernel give the log-sum-exp as well."""
-    return said[0] if isinstance(said, tuple) else said
+@torch.library.custom_op("samaflow::fa3", mutates_args=())
+def fa3_kernel(query: Tensor, key: Tensor, value: Tensor, descales: list[Tensor], scale: float | None) -> Tensor:
+    """The wheel's forward as an operation that torch.compile takes as it is; in eight bits its result is bfloat16."""
+    named = dict(zip(("q_descale", "k_descale", "v_descale"), descales, strict=False))
+    said = _wheel().flash_attn_func(query, key, value, softmax_scale=scale, **named)
+    mixed: Tensor = said[0] if isinstance(said, tuple) else said  # some versions give the log-sum-exp as well
+    return mixed.to(_result_dtype(query)).contiguous()
+
+
+@fa3_kernel.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor, descales: list[Tensor], scale: float | None) -> Tensor:
+    return query.new_empty(query.shape, dtype=_result_dtype(query))
+
+
+def _result_dtype(query: Tensor) -> torch.dtype:
+    return torch.bfloat16 if query.dtype == torch.float8_e4m3fn else query.dtype
+
+
+def _wheel() -> Any:
+    return importlib.import_module("fa3_fwd_interface")
 
 
 def _rounded(x: Tensor) -> tuple[Tensor, Tensor]:

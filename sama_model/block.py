@@ -11,7 +11,8 @@ from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockR
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor
 
-from sama_model.attention import ALL_ROWS, KeyValue, Rows, SequenceAttention, TextAttention
+from sama_model.attention import KeyValue, SequenceAttention, TextAttention
+from sama_model.rows import ALL_ROWS, Rows
 from sama_model.tokens import Rotary
 
 
@@ -34,7 +35,7 @@ class SamaTransformerBlock(WanTransformerBlock):  # type: ignore[misc]
         rotary_emb: Rotary,
         rows: Rows = ALL_ROWS,
     ) -> Tensor:
-        """(B, N, dim) -> (rows of the text, N - rows.first, dim)."""
+        """(B, N, dim), or this process's share of it -> (rows of the text, N - rows.first, dim)."""
         x = hidden_states
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.scale_shift_table + temb.float()).chunk(6, dim=1)
         attended = self.attn1(modulated(self.norm1(x.float()), shift1, scale1, x), None, None, rotary_emb, rows=rows)

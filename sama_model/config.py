@@ -6,6 +6,7 @@ is (digest), so that a plan can be made where the weights are not.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,79 +41,6 @@ def inside(picture: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     scale = min(size[0] / picture[0], size[1] / picture[1])
     width, height = (max(2, round(side * scale / 2) * 2) for side in picture)
     return min(width, size[0]), min(height, size[1])
-
-
-# -- cards ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How a shot is cut into chunks for these weights."""
-
-    chunk_frames: int
-    """Frames of one model call, 4k+1."""
-    stride: int
-    """Frames between the starts of neighbours, 0 mod 4."""
-    lead: int
-    """Head frames of a later chunk that get no weight: the model treats position 0 as the opening of a shot."""
-    temporal_factor: int = 4
-    """Frames a latent holds (the first holds one)."""
-
-
-@dataclass(frozen=True)
-class WeightsCard:
-    """What the flow side knows of a set of weights without opening it."""
-
-    name: str
-    editor: str
-    editor_version: str
-    """Raised whenever the editor's output changes for the same request."""
-    digest: str
-    """sha256 over the weights; empty for editors without a model."""
-    geometry: Geometry
-    buckets: tuple[tuple[int, int], ...]
-    """Working sizes (width, height); the one nearest in aspect ratio is used. Empty: the source's own aspect."""
-    max_pixels: int
-    """Without buckets, the working size is the source's, scaled down to at most this many pixels, both sides even."""
-    numerics: str
-    """Numerics class: dtype, quantisation, tiling, caches; goes into the chunk key."""
-    recipes: tuple[tuple[str, Recipe], ...]
-    """Presets by name, the default first; empty for editors without a sampler."""
-    seconds_per_frame: float
-    """Estimate of editing time for one frame on the card's reference device at the default recipe."""
-    reference_device: str
-    peaks: tuple[tuple[str, int], ...] = ()
-    """Predicted device memory in bytes for one chunk by exact profile, the fastest first; empty for a CPU's weights."""
-
-    def bucket(self, width: int, height: int) -> tuple[int, int]:
-        """The bucket nearest in shape: argmin |w/h - W/H|, the first minimum wins (models.md 1.1 step B)."""
-        return min(self.buckets, key=lambda size: abs(size[0] / size[1] - width / height))
-
-    def working_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) at which a source of `width` x `height` display pixels is edited: all of its picture.
-
-        With buckets: the nearest, if it has nearly the source's shape; else what fits into it in the source's shape,
-        and the editor fills the rest of the bucket.
-        """
-        if self.buckets:
-            bucket = self.bucket(width, height)
-            return bucket if fits_squeezed((width, height), bucket) else inside((width, height), bucket)
-        scale = min(1.0, (self.max_pixels / (width * height)) ** 0.5)
-        return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How one machine runs a model. Nothing here changes a result by more than rounding."""
-
-    weights_folder: Path | None = None
-    """Where the folders of converted weights lie; None: there are none."""
-    text_cache: Path | None = None
-    """Where encoded prompts are kept; None: only in memory."""
-    profile: str = "auto"
-    attention: str = "native"
-    strict_prompts: bool = False
-    """Whether a prompt that is too long is an error instead of cut."""
 
 
 # -- networks ---------------------------------------------------------------------------------------------------------
@@ -181,6 +109,17 @@ APPROXIMATIONS = {
 }
 """What is given up for less memory, by the name that is added to the weights' name: `14b+fp8`, `14b+fp8+tiled`."""
 
+EDGE_BLOCKS = (2, 3)
+"""First and last blocks whose feed-forward weights `fp8` leaves as they are (arXiv 2606.00957: five of forty)."""
+
+TILE_PIXELS = 240 * 416
+"""Of one tile of `tiled` (models.md 1.1 step J)."""
+
+TEXT_TOKENS = 512
+"""Rows of a text context; shorter prompts are padded with zeros that are attended like the rest."""
+
+SEMANTIC_TOKENS = 65
+"""64 local tokens and a global one for the single anchor frame (models.md 1.2)."""
 
 # -- memory -----------------------------------------------------------------------------------------------------------
 
@@ -190,28 +129,125 @@ VAE_COPIES = 16
 """Tensors of (4 frames, full size, base width) that are alive at once in the VAE; a count, not measured."""
 
 
-def predicted_peaks(
-    transformer: TransformerSizes, weights: dict[str, int], pixels: int, frames: int, vae_width: int, itemsize: int
-) -> tuple[tuple[str, int], ...]:
-    """Device memory in bytes by exact profile, for two guidance branches in one forward.
+@dataclass(frozen=True)
+class Needs:
+    """What decides how much device memory an edit takes."""
 
-    `weights` are the bytes of `transformer` and `vae`. The text encoder has done its work, and is gone, before.
+    transformer: TransformerSizes
+    transformer_bytes: int
+    vae_bytes: int
+    vae_width: int
+    """Channels at full size."""
+    itemsize: int
+    """Bytes of a number in the transformer."""
+
+
+def predicted_peaks(
+    needs: Needs, pixels: int, frames: int, approximations: Collection[str] = ()
+) -> tuple[tuple[str, int], ...]:
+    """Device memory in bytes by exact profile, for two guidance branches in one forward of a clip of this size.
+
+    The text encoder has done its work, and is gone, before.
     """
-    patch = pixels // 64 // (transformer.patch_size[1] * transformer.patch_size[2])
+    sizes, itemsize = needs.transformer, needs.itemsize
+    patch = pixels // 64 // (sizes.patch_size[1] * sizes.patch_size[2])
     tokens = 2 * ((frames - 1) // 4 + 1) * patch + SEMANTIC_TOKENS
-    sequence = 2 * TRANSFORMER_COPIES * tokens * transformer.dim * itemsize
-    texts = 2 * transformer.num_layers * 2 * TEXT_TOKENS * transformer.dim * itemsize
-    picture = VAE_COPIES * 4 * pixels * vae_width * itemsize
-    streamed = 2 * weights["transformer"] // transformer.num_layers + sequence
+    sequence = 2 * TRANSFORMER_COPIES * tokens * sizes.dim * itemsize
+    texts = 2 * sizes.num_layers * 2 * TEXT_TOKENS * sizes.dim * itemsize
+    picture = VAE_COPIES * 4 * (TILE_PIXELS if "tiled" in approximations else pixels) * needs.vae_width * itemsize
+    weights = needs.transformer_bytes
+    if "fp8" in approximations:
+        weights -= max(0, sizes.num_layers - sum(EDGE_BLOCKS)) * 2 * sizes.dim * sizes.ffn_dim * (itemsize - 1)
+    streamed = 2 * needs.transformer_bytes // sizes.num_layers + sequence
     return (
-        ("resident", weights["transformer"] + weights["vae"] + max(sequence + texts, picture)),
-        ("streamed", weights["vae"] + max(streamed, picture)),
+        ("resident", weights + needs.vae_bytes + max(sequence + texts, picture)),
+        ("streamed", needs.vae_bytes + max(streamed, picture)),
         ("streamed_small", max(streamed, picture)),
     )
 
 
-TEXT_TOKENS = 512
-"""Rows of a text context; shorter prompts are padded with zeros that are attended like the rest."""
+# -- cards ------------------------------------------------------------------------------------------------------------
 
-SEMANTIC_TOKENS = 65
-"""64 local tokens and a global one for the single anchor frame (models.md 1.2)."""
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a shot is cut into chunks for these weights."""
+
+    chunk_frames: int
+    """Frames of one model call, 4k+1."""
+    stride: int
+    """Frames between the starts of neighbours, 0 mod 4."""
+    lead: int
+    """Head frames of a later chunk that get no weight: the model treats position 0 as the opening of a shot."""
+    temporal_factor: int = 4
+    """Frames a latent holds (the first holds one)."""
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """What the flow side knows of a set of weights without opening it."""
+
+    name: str
+    editor: str
+    editor_version: str
+    """Raised whenever the editor's output changes for the same request."""
+    digest: str
+    """sha256 over the weights; empty for editors without a model."""
+    geometry: Geometry
+    buckets: tuple[tuple[int, int], ...]
+    """Working sizes (width, height); the one nearest in aspect ratio is used. Empty: the source's own aspect."""
+    max_pixels: int
+    """Without buckets, the working size is the source's, scaled down to at most this many pixels, both sides even."""
+    numerics: str
+    """Numerics class: dtype, quantisation, tiling, caches; goes into the chunk key."""
+    recipes: tuple[tuple[str, Recipe], ...]
+    """Presets by name, the default first; empty for editors without a sampler."""
+    seconds_per_frame: float
+    """Estimate of editing time for one frame on the card's reference device at the default recipe."""
+    reference_device: str
+    needs: Needs | None = None
+    """What decides the device memory of one chunk; None for a CPU's weights."""
+
+    @property
+    def approximations(self) -> tuple[str, ...]:
+        """Names of `APPROXIMATIONS` that these weights are run with."""
+        return tuple(self.numerics.split("+")[1:])
+
+    @property
+    def peaks(self) -> tuple[tuple[str, int], ...]:
+        """Predicted device memory in bytes for one chunk of the largest working size, by exact profile, the fastest
+        first; empty for a CPU's weights."""
+        if self.needs is None:
+            return ()
+        pixels = max(width * height for width, height in self.buckets)
+        return predicted_peaks(self.needs, pixels, self.geometry.chunk_frames, self.approximations)
+
+    def bucket(self, width: int, height: int) -> tuple[int, int]:
+        """The bucket nearest in shape: argmin |w/h - W/H|, the first minimum wins (models.md 1.1 step B)."""
+        return min(self.buckets, key=lambda size: abs(size[0] / size[1] - width / height))
+
+    def working_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which a source of `width` x `height` display pixels is edited: all of its picture.
+
+        With buckets: the nearest, if it has nearly the source's shape; else what fits into it in the source's shape,
+        and the editor fills the rest of the bucket.
+        """
+        if self.buckets:
+            bucket = self.bucket(width, height)
+            return bucket if fits_squeezed((width, height), bucket) else inside((width, height), bucket)
+        scale = min(1.0, (self.max_pixels / (width * height)) ** 0.5)
+        return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one machine runs a model. Nothing here changes a result by more than rounding."""
+
+    weights_folder: Path | None = None
+    """Where the folders of converted weights lie; None: there are none."""
+    text_cache: Path | None = None
+    """Where encoded prompts are kept; None: only in memory."""
+    profile: str = "auto"
+    attention: str = "native"
+    strict_prompts: bool = False
+    """Whether a prompt that is too long is an error instead of cut."""

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sama_model.cards import RELEASED
-from sama_model.config import TransformerSizes, WeightsCard, predicted_peaks
+from sama_model.config import Needs, TransformerSizes, WeightsCard
 from sama_model.errors import WeightsError
 from sama_model.installed import CARD_FILE, InstalledWeights, card_json, check_name
 from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
@@ -103,7 +103,7 @@ def convert(
     }
     parts["tokenizer"] = _write_tokenizer(aside, tokenizer)
     _write_index(aside, tokenizer, networks)
-    card = replace(card, name=target.name, peaks=_peaks(card, networks, dtypes))
+    card = replace(card, name=target.name, needs=_needs(networks, dtypes))
     installed = _installed(card, parts, str(dtypes["transformer"]).removeprefix("torch."))
     (aside / CARD_FILE).write_bytes(card_json(installed))
     aside.rename(target)
@@ -233,21 +233,16 @@ def _write_index(target: Path, tokenizer: PreTrainedTokenizerBase, networks: Ite
     SamaPipeline(tokenizer=tokenizer, **models).save_config(target)
 
 
-def _peaks(
-    card: WeightsCard, networks: Iterable[Network], dtypes: Mapping[str, torch.dtype]
-) -> tuple[tuple[str, int], ...]:
-    """Predicted device memory for one chunk of the card's largest working size."""
+def _needs(networks: Iterable[Network], dtypes: Mapping[str, torch.dtype]) -> Needs:
+    """What predicts the device memory of an edit with these networks."""
     by_name = {network.folder: network for network in networks}
-    transformer = by_name["transformer"].model.config
-    return predicted_peaks(
-        TransformerSizes(
-            **{field.name: transformer[field.name] for field in fields(TransformerSizes)}  # the same names, on purpose
-        ),
-        {name: _elements(network) * dtypes[name].itemsize for name, network in by_name.items()},
-        max(width * height for width, height in card.buckets),
-        card.geometry.chunk_frames,
-        by_name["vae"].model.config.base_dim,
-        dtypes["transformer"].itemsize,
+    config = by_name["transformer"].model.config
+    return Needs(
+        transformer=TransformerSizes(**{item.name: config[item.name] for item in fields(TransformerSizes)}),
+        transformer_bytes=_elements(by_name["transformer"]) * dtypes["transformer"].itemsize,
+        vae_bytes=_elements(by_name["vae"]) * dtypes["vae"].itemsize,
+        vae_width=by_name["vae"].model.config.base_dim,
+        itemsize=dtypes["transformer"].itemsize,
     )
 
 

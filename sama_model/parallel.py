@@ -1,7 +1,8 @@
 """The two guidance branches on two processes: one has the instruction, the other the bare prefix.
 
 Each runs its own branch and both integrate the same guided velocity, so that their states stay equal without being
-sent. Only the velocities travel: 2 x (1, C, t, h, w) a step.
+sent. Only the velocities travel: 2 x (1, C, t, h, w) a step. `sama_model.rows` has the other way of using processes, in
+which keys and values travel.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from sama_model.reuse import Memory, check
 from sama_model.tokens import Joint
 
 BRANCHES = 2
+
+PARALLEL = frozenset({"branch_parallel", "context_parallel"})
+"""Modes of `reuse.EXCLUDED` in which several processes work on one edit."""
 
 
 @dataclass

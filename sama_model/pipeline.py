@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 from diffusers import AutoencoderKLWan, DiffusionPipeline
 from diffusers.hooks.group_offloading import _is_group_offload_enabled
 from diffusers.loaders import WanLoraLoaderMixin
@@ -32,6 +33,7 @@ from sama_model.folders import check_folder
 from sama_model.framing import Framing, framed
 from sama_model.guidance import Conditions
 from sama_model.lora import check_lora
+from sama_model.parallel import PARALLEL, BranchParallel
 from sama_model.reuse import Reuse, check, legal
 from sama_model.sampling import denoise, generator_noise
 from sama_model.schedule import flow_schedule
@@ -66,6 +68,9 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
     _callback_tensor_inputs: ClassVar = ["latents", "semantic"]
     tiled = False
     """Whether the VAE works on tiles: the official default, an approximation."""
+    branch_group: dist.ProcessGroup | None = None
+    """Two processes that compute one guidance branch each. Those that deal the sequence's rows are the transformer's
+    `row_group`. All processes make the same call, and all get the edit."""
 
     def __init__(
         self,
@@ -121,7 +126,8 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         savings, by default all that combine with how the transformer is set up.
 
         Raises:
-            ValueError: a clip or a schedule that the network cannot take; a generator and noise at once; no prompt.
+            ValueError: a clip or a schedule that the network cannot take; a generator and noise at once; no prompt;
+                several processes and nothing that makes their noise the same.
             CombinationError: a saving that the transformer's set-up excludes.
         """
         if noise is not None and generator is not None:
@@ -137,6 +143,8 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         reuse = legal(modes) if reuse is None else reuse
         check(reuse, modes)
         if noise is None:
+            if generator is None and PARALLEL.intersection(modes):
+                raise ValueError("several processes need the same noise: give each a generator of the same seed")
             generator = generator or torch.default_generator
             noise = generator_noise(shape, self.transformer.config.semantic_dim, generator)
 
@@ -155,8 +163,11 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
                 changed = named | dict(callback_on_step_end(self, i, schedule.timesteps[i], given))
                 return Joint(changed["latents"], changed["semantic"])
 
+            network = self.transformer
+            if self.branch_group is not None:
+                network = BranchParallel(self.transformer, self.branch_group)
             start = Joint(*self.placed(noise.video, noise.semantic))
-            edit = denoise(self.transformer, start, conditions, recipe, stepped, reuse)
+            edit = denoise(network, start, conditions, recipe, stepped, reuse)
         edited = frames_of(self.decode(edit.video))
         self.maybe_free_model_hooks()
         return SamaPipelineOutput(edited if framing is None else framing.trimmed(edited), edit.video)
@@ -207,7 +218,8 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         modes = {
             "block_cache": self.transformer.is_cache_enabled,
             "offload": _is_group_offload_enabled(self.transformer),
-            "context_parallel": self.transformer._parallel_config is not None,
+            "branch_parallel": self.branch_group is not None,
+            "context_parallel": self.transformer.row_group is not None,
         }
         return tuple(mode for mode, is_on in modes.items() if is_on)
 

@@ -12,6 +12,7 @@ import torch
 from diffusers.hooks import apply_group_offloading
 from torch import nn
 
+from sama_model.config import EDGE_BLOCKS
 from sama_model.errors import DeviceTooSmallError
 from sama_model.pipeline import SamaPipeline
 
@@ -22,9 +23,6 @@ EXACT_PROFILES = (RESIDENT, STREAMED, STREAMED_SMALL)
 
 HEADROOM = 0.95
 """Share of the free memory that a prediction may fill."""
-
-EDGE_BLOCKS = (2, 3)
-"""First and last blocks whose feed-forward weights keep their dtype (arXiv 2606.00957: five of forty)."""
 
 
 # -- choosing ---------------------------------------------------------------------------------------------------------

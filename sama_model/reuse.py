@@ -29,6 +29,8 @@ class Reuse:
     """Block 0's self-attention for both guidance branches at once: text comes in after it."""
     pruned_last: bool = True
     """In the last block the source's rows serve as keys and values only: nothing reads them afterwards."""
+    head: bool = True
+    """The video's head on the target's rows only: nothing reads what it says of others."""
     semantic_mean: bool = False
     """Semantic queries are zero, so that their attention is the mean of the values: no product is needed."""
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import torch
+import torch.distributed as dist
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.attention import AttentionMixin
@@ -27,11 +28,12 @@ from diffusers.models.transformers.transformer_wan import (
 )
 from torch import Tensor, nn
 
-from sama_model.attention import KeyValue, Rows, text_key_value
+from sama_model.attention import KeyValue, text_key_value
 from sama_model.block import SamaTransformerBlock
 from sama_model.config import TransformerSizes
 from sama_model.layers import TimestepSinusoid
-from sama_model.reuse import NOTHING, Memory, Reuse
+from sama_model.reuse import NOTHING, Memory, Reuse, check
+from sama_model.rows import Rows, share_of
 from sama_model.semantic import SemanticHead, SigLIPFeatMLP
 from sama_model.tokens import CONDITION, SEMANTIC, TARGET, Joint, Rotary, TokenLayout, joint_rotary, unpatchify
 
@@ -76,6 +78,9 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
 
     Parameter names are diffusers' for the Wan part and the released file's for the rest: `sama_model.weights` maps.
     """
+
+    row_group: dist.ProcessGroup | None = None
+    """Processes that the sequence's rows are dealt to; None: this one has all of them."""
 
     _supports_gradient_checkpointing = False
     _no_split_modules: ClassVar = ["SamaTransformerBlock"]
@@ -135,8 +140,10 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
 
         Raises:
             ValueError: source and target differ in shape, or their sides are not whole patches.
+            CombinationError: a saving for which a process must have all rows, where they are dealt.
         """
         memory = memory or Memory(NOTHING)
+        check(memory.reuse, () if self.row_group is None else ("context_parallel",))
         grid = self.patch_grid(hidden_states, source_states)
         clip = memory.once("source", lambda: self.clip_of(source_states, semantic_states.shape[1]))
         text = memory.once("text", lambda: self.text_of(encoder_hidden_states, in_layers=memory.reuse.text))
@@ -147,7 +154,8 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         x = torch.cat([clip.source, semantic, target], dim=1)
         x = self.run_blocks(x, text, time, clip, encoder_hidden_states.shape[0], memory.reuse)
 
-        velocity = self.video_head(x[:, clip.layout.target_rows], time)
+        target_rows = clip.layout.target_rows
+        velocity = self.video_head(x[:, target_rows] if memory.reuse.head else x, time)[:, target_rows]
         return Joint(
             video=unpatchify(velocity, grid, self.config.patch_size),
             semantic=self.semantic_head(x[:, clip.layout.semantic_rows]),
@@ -156,17 +164,21 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
     def run_blocks(self, x: Tensor, text: Text, time: Time, clip: Clip, branches: int, reuse: Reuse) -> Tensor:
         """All blocks, full attention over the whole sequence: (1, N, dim) -> (branches, N or fewer, dim).
 
-        The branches are one until text comes in, in block 0. The last block may leave the source's rows out.
+        The branches are one until text comes in, in block 0. The last block may leave the source's rows out. Where the
+        rows are dealt to processes, each computes its own and all have all of them at the end.
         """
         if not reuse.shared_first:
             x = x.expand(branches, -1, -1)
-        layout = clip.layout
+        layout, rotary = clip.layout, clip.rotary
+        share = None if self.row_group is None else share_of(self.row_group, x.shape[1])
+        if share is not None:
+            x, rotary = share.mine(x), (share.mine(rotary[0]), share.mine(rotary[1]))
         semantic = (layout.source, layout.source + layout.semantic) if reuse.semantic_mean else None
         for i, block in enumerate(self.blocks):
             last = reuse.pruned_last and i == len(self.blocks) - 1
-            rows = Rows(layout.source if last else 0, semantic)
-            x = block(x, of_branches(text[i], branches), time.modulation, clip.rotary, rows=rows)
-        return x
+            rows = Rows(layout.source if last else 0, semantic, share)
+            x = block(x, of_branches(text[i], branches), time.modulation, rotary, rows=rows)
+        return x if share is None else share.whole(x)
 
     # -- what forwards of one clip share ------------------------------------------------------------------------------
 
@@ -208,7 +220,7 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         return self.patch_embedding(latents).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
     def video_head(self, x: Tensor, time: Time) -> Tensor:
-        """(B, N, dim) hidden states of the target -> (B, N, C*p) patches of the velocity."""
+        """(B, n, dim) hidden states -> (B, n, C*p) patches of the velocity."""
         shift, scale = (self.scale_shift_table + time.embedding[:, None]).chunk(2, dim=1)
         x = (self.norm_out(x.float()) * (1 + scale) + shift).type_as(x)
         return self.proj_out(x)  # type: ignore[no-any-return]

@@ -10,7 +10,11 @@ from pathlib import Path
 
 from sama_model.cards import PRESETS, TURBO
 from sama_model.errors import WeightsError
+from sama_model.folders import empty_network
 from sama_model.installed import CARD_FILE, InstalledWeights, Lora, card_json, check_name, read_card
+from sama_model.lora import check_lora
+from sama_model.pipeline import SamaPipeline
+from sama_model.tensorfiles import read_tensors
 
 LORA_FILE = "lora.safetensors"
 
@@ -21,14 +25,18 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
     Nothing is said about what it looks like: a LoRA that was distilled on plain Wan may lose the edit.
 
     Raises:
-        WeightsError: no such file, or a folder that is there already.
+        WeightsError: no such file, one that is damaged or for another network, weights that have a LoRA already, or a
+            folder that is there already.
     """
     check_name(target.name)
     under = read_card(base)
+    if under.lora is not None:
+        raise WeightsError(f"'{base.name}' is '{under.base}' with a LoRA already: name '{under.base}' instead")
     if target.exists():
         raise WeightsError(f"{target} is there already: remove it, or take another name")
-    if not lora.is_file() or lora.suffix != ".safetensors":
-        raise WeightsError(f"{lora}: no such LoRA; give the path of a .safetensors file")
+    if lora.suffix != ".safetensors":
+        raise WeightsError(f"{lora}: a LoRA is read from a .safetensors file, not from '{lora.suffix}'")
+    _check_fits(lora, base)
     with lora.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     whole = hashlib.sha256(json.dumps([under.card.digest, digest, scale]).encode()).hexdigest()
@@ -47,3 +55,11 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
     (aside / CARD_FILE).write_bytes(card_json(installed))
     aside.rename(target)
     return installed
+
+
+def _check_fits(lora: Path, base: Path) -> None:
+    """Hold the LoRA's tensors against the network that it is for, before anybody waits for 28 GB to load."""
+    try:
+        check_lora(SamaPipeline.lora_state_dict(read_tensors(lora)), empty_network(base / "transformer"))
+    except WeightsError as error:
+        raise WeightsError(f"{lora}: {error}") from error

@@ -17,8 +17,8 @@ def load(editor: str, weights: str, options: Options = Options(), instructions: 
     `instructions` are those that will be asked for, so that they are encoded together.
 
     Raises:
-        ValueError: an unknown editor or weights.
-        sama_model.weights.WeightsError: the weights are not the ones on the card.
+        ValueError: an unknown editor, weights, or attention back end.
+        sama_model.errors.WeightsError: the weights are not the ones on the card.
     """
     card = cards.card(editor, weights, options.weights_folder)
     if editor == "passthrough":

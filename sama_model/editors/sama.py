@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, ByT5Tokenizer, UMT5EncoderModel
 
 from sama_model import profiles
-from sama_model.backends import FA3, FA3_FP8, set_backend
+from sama_model.backends import set_exact_backend
 from sama_model.config import Options, WeightsCard, inside
 from sama_model.contexts import Contexts, TextEncoder, encoder_digest
 from sama_model.editors.base import EditRequest, Frames, Progress, array_of
@@ -117,19 +117,30 @@ def load_sama(card: WeightsCard, options: Options, instructions: Sequence[str]) 
 
     Raises:
         WeightsError: the weights are not there, or not the ones that the card names.
+        BackendError: an attention back end that is unknown, not installed, or an approximation.
+        DeviceTooSmallError: not even the smallest exact profile fits.
     """
     if card.name == "tiny":
-        pipeline = load_tiny(card.digest)
-        encoder = (pipeline.tokenizer, pipeline.text_encoder)
-        parts = {"text_encoder": card.digest, "tokenizer": "bytes"}
-        contexts = _contexts(lambda: encoder, parts, torch.float32, options)
+        pipeline, contexts = _tiny(card, options)
+        device = torch.device("cpu")
     else:
-        return _load_installed(card, options, instructions)
-    return SamaEditor(card, pipeline, contexts)
+        pipeline, contexts = _installed(card, options, instructions)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    set_exact_backend(pipeline.transformer, options.attention)
+    profile = profiles.chosen(options.profile, dict(card.peaks), profiles.free_memory(device))
+    profiles.place(pipeline, profile, device)
+    return SamaEditor(card, pipeline, contexts, profile)
 
 
-def _load_installed(card: WeightsCard, options: Options, instructions: Sequence[str]) -> SamaEditor:
-    """From a weights folder: prompts first, then the networks in the profile that fits."""
+def _tiny(card: WeightsCard, options: Options) -> tuple[SamaPipeline, Contexts]:
+    pipeline = load_tiny(card.digest)
+    parts = {"text_encoder": card.digest, "tokenizer": "bytes"}
+    encoder = (pipeline.tokenizer, pipeline.text_encoder)
+    return pipeline, _contexts(lambda: encoder, parts, torch.float32, options)
+
+
+def _installed(card: WeightsCard, options: Options, instructions: Sequence[str]) -> tuple[SamaPipeline, Contexts]:
+    """From a weights folder: prompts first, then the networks, on the CPU."""
     if options.weights_folder is None:
         raise WeightsError(f"weights '{card.name}': no weights folder is set")
     name, *approximations = card.name.split("+")
@@ -140,19 +151,13 @@ def _load_installed(card: WeightsCard, options: Options, instructions: Sequence[
     contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])
 
     pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None)
-    if options.attention == FA3_FP8:
-        raise WeightsError(f"attention back end '{FA3_FP8}' is an approximation that no chunk key names: take '{FA3}'")
-    set_backend(pipeline.transformer, options.attention)
     if weights.lora is not None:
         pipeline.load_lora_weights(options.weights_folder / name / LORA_FILE)
         pipeline.fuse_lora(lora_scale=weights.lora.scale)
         pipeline.unload_lora_weights()
     for approximation in approximations:
         profiles.APPLY[approximation](pipeline)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    profile = profiles.chosen(options.profile, dict(card.peaks), profiles.free_memory(device))
-    profiles.place(pipeline, profile, device)
-    return SamaEditor(card, pipeline, contexts, profile)
+    return pipeline, contexts
 
 
 def _contexts(load: Callable[[], TextEncoder], parts: dict[str, str], dtype: torch.dtype, options: Options) -> Contexts:

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import Result
 from safetensors.torch import save_file
 from transformers import ByT5Tokenizer
+from typer.testing import CliRunner
 
+from flows.cli import app
 from sama_model.config import Options
 from sama_model.editors import load
 from sama_model.editors.base import EditRequest, unused_progress
@@ -33,21 +36,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def model(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("SAMAFLOW_")}
-    command = [str(SAMAFLOW), "model", *arguments]
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+FILES = ("--sama", "sama.safetensors", "--text-encoder", "t5.pth", "--vae", "vae.pth", "--tokenizer", "tokenizer")
 
 
-def convert(folder: Path, name: str, sama: str = "sama.safetensors") -> subprocess.CompletedProcess[str]:
-    files = ("--sama", sama, "--text-encoder", "t5.pth", "--vae", "vae.pth", "--tokenizer", "tokenizer")
-    return model(folder, "convert", *files, "--name", name, "--heads", "3", "--json")
+def model(folder: Path, *arguments: str) -> Result:
+    """The command in this process, because each of its own would import torch for six seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in [name for name in os.environ if name.startswith("SAMAFLOW_")]:
+            patch.delenv(name)
+        return CliRunner().invoke(app, ["model", *arguments])
+
+
+def convert(folder: Path, name: str, *files: str) -> Result:
+    return model(folder, "convert", *FILES, *files, "--name", name, "--heads", "3", "--json")
 
 
 @pytest.fixture(scope="module")
 def converted(folder: Path) -> dict[str, Any]:
     done = convert(folder, "mine")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     line: dict[str, Any] = json.loads(done.stdout)
     return line
 
@@ -79,7 +87,7 @@ def test_inspect_says_what_is_there_and_can_read_it_all_again(folder: Path, conv
 def test_registering_twice_is_harmless(folder: Path, converted: dict[str, Any]) -> None:
     for _ in range(2):
         done = model(folder, "register", "mine")
-        assert (done.returncode, converted["digest"] in done.stdout) == (0, True), done.stderr
+        assert (done.exit_code, converted["digest"] in done.stdout) == (0, True), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -93,16 +101,23 @@ def test_weights_that_are_not_there_are_an_unusable_call(
     folder: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     done = model(folder, *arguments)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_truncated_file_is_one_sentence(folder: Path) -> None:
     (folder / "cut.safetensors").write_bytes((folder / "sama.safetensors").read_bytes()[:-10])
-    done = convert(folder, "cut", sama="cut.safetensors")
-    assert done.returncode == 2
+    done = convert(folder, "cut", "--sama", "cut.safetensors")
+    assert done.exit_code == 2
     assert "cut.safetensors: not a whole safetensors file" in done.stderr
+
+
+def test_a_real_process_says_the_same_sentence_and_no_traceback(folder: Path) -> None:
+    command = [str(SAMAFLOW), "model", "inspect", "absent"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no weights' card" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_lora_makes_weights_of_their_own_with_presets_without_guidance(
@@ -116,7 +131,7 @@ def test_a_lora_makes_weights_of_their_own_with_presets_without_guidance(
     }
     save_file(factors, folder / "distilled.safetensors")
     done = model(folder, "lora", "mine", "distilled.safetensors", "--name", "quick", "--scale", "0.5")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     options = Options(weights_folder=folder / ".samaflow" / "weights")
     mine, quick = load("sama", "mine", options), load("sama", "quick", options)
     assert quick.card.digest != mine.card.digest
@@ -124,6 +139,44 @@ def test_a_lora_makes_weights_of_their_own_with_presets_without_guidance(
     assert (quick.card.recipes[0][1].steps, quick.card.recipes[0][1].guidance) == (4, 1.0)
     request = EditRequest(clip(), "make it snow", 3, quick.card.recipes[0][1])
     assert (mine.edit(request, unused_progress) != quick.edit(request, unused_progress)).any()
+
+
+@pytest.mark.parametrize(
+    ("width", "layer", "sentence"),
+    [
+        (128, "blocks.0.self_attn.v", "2 of another width: transformer.blocks.0.attn1.to_v.lora_A.weight is 128 wide"),
+        (96, "blocks.7.self_attn.v", "2 for layers that are not there: transformer.blocks.7"),
+    ],
+)
+def test_a_lora_for_another_network_is_refused_when_it_is_added(
+    folder: Path, converted: dict[str, Any], width: int, layer: str, sentence: str
+) -> None:
+    name = f"diffusion_model.{layer}"
+    factors = {f"{name}.lora_A.weight": torch.ones(2, width), f"{name}.lora_B.weight": torch.ones(width, 2)}
+    save_file(factors, folder / "other.safetensors")
+    done = model(folder, "lora", "mine", "other.safetensors", "--name", "never")
+    assert done.exit_code == 2
+    assert f"other.safetensors: this LoRA was made for another network than SamaTransformer3DModel: {sentence}" in (
+        done.stderr
+    )
+    assert not (folder / ".samaflow" / "weights" / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"attention": "fastest"}, "there is no attention back end 'fastest'; there are fa3_fwd"),
+        ({"attention": "sage"}, "an approximation that no chunk key names"),
+        ({"attention": "fa3_fwd_fp8"}, "an approximation that no chunk key names"),
+        ({"attention": "fa3_fwd"}, "needs the wheel fa3-fwd"),
+    ],
+)
+@pytest.mark.parametrize("weights", ["mine", "tiny"])
+def test_an_attention_back_end_that_cannot_be_is_refused_before_anything_is_edited(
+    folder: Path, converted: dict[str, Any], options: dict[str, str], sentence: str, weights: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        load("sama", weights, Options(weights_folder=folder / ".samaflow" / "weights", **options))  # type: ignore[arg-type]
 
 
 def test_an_approximation_is_asked_for_by_name(folder: Path, converted: dict[str, Any]) -> None:

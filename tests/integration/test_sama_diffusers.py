@@ -9,9 +9,7 @@ import io
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import FirstBlockCacheConfig
@@ -20,40 +18,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-from sama_model.cards import card
-from sama_model.config import TransformerSizes
-from sama_model.editors.sama import load_tiny
 from sama_model.errors import WeightsError
 from sama_model.pipeline import SamaPipeline
 from sama_model.reuse import NOTHING, CombinationError, Reuse
-from sama_model.transformer import SamaTransformer3DModel
-
-FRAMES = np.random.default_rng(0).integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
-
-THREE_LAYERS = TransformerSizes(
-    num_heads=3, head_dim=32, ffn_dim=192, num_layers=3, text_dim=32, freq_dim=64, semantic_dim=1152, semantic_hidden=32
-)
+from tests.fakes.three_layers import FRAMES, latents, near, three_layers
 
 
 @pytest.fixture
 def pipeline() -> SamaPipeline:
-    """A tiny pipeline whose transformer has three blocks, so that there is a first, a middle and a last one."""
-    pipeline = load_tiny(card("sama", "tiny").digest)
-    torch.manual_seed(0)
-    pipeline.register_modules(transformer=SamaTransformer3DModel.of(THREE_LAYERS).eval().requires_grad_(False))
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def latents(pipeline: SamaPipeline, **arguments: Any) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    edit = pipeline(FRAMES, "make it snow", num_inference_steps=3, generator=generator, **arguments)
-    result: Tensor = edit.latents
-    return result
-
-
-def near(ours: Tensor, plain: Tensor, tolerance: float) -> bool:
-    return bool((ours - plain).norm() <= tolerance * plain.norm())
+    return three_layers()
 
 
 # -- the call ---------------------------------------------------------------------------------------------------------

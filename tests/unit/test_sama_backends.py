@@ -72,3 +72,16 @@ def test_eight_bits_stay_near(wheel: list[torch.dtype]) -> None:
     rough = dispatch_attention_fn(query, key + 3, value, backend=backend("fa3_fwd_fp8"))
     assert wheel == [torch.float8_e4m3fn]
     assert 0 < (rough - exact).norm() < 0.06 * exact.norm()
+
+
+@torch.no_grad()
+def test_our_own_back_ends_are_part_of_one_compiled_graph(wheel: list[torch.dtype]) -> None:
+    torch.manual_seed(0)
+    network = SamaTransformer3DModel.of(SIZES).eval()
+    for name in ("fa3_fwd", "fa3_fwd_fp8"):
+        set_backend(network, name)
+        plain = network(**inputs()).video
+        torch.compiler.reset()
+        network.compile_repeated_blocks(backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(network(**inputs()).video, plain, rtol=0, atol=1e-5)
+    assert wheel[-1] == torch.float8_e4m3fn

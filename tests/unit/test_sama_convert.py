@@ -106,7 +106,7 @@ def test_a_converted_folder_holds_every_tensor_in_small_shards_and_a_card(
 
 def test_the_card_has_the_released_facts_the_folders_name_and_the_files_digest(tmp_path: Path, files: Released) -> None:
     card = convert(files, tmp_path / "mine", heads=3).card
-    assert card == replace(RELEASED, name="mine", digest=card.digest, numerics="float32", peaks=card.peaks)
+    assert card == replace(RELEASED, name="mine", digest=card.digest, numerics="float32", needs=card.needs)
     assert len(card.buckets) == 15
     assert (card.geometry.chunk_frames, card.geometry.stride, card.geometry.lead) == (81, 64, 4)
     assert len(card.digest) == 64

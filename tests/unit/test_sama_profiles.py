@@ -11,24 +11,24 @@ import torch
 
 from sama_model import profiles
 from sama_model.cards import RELEASED, approximations, card
-from sama_model.config import Options, TransformerSizes, predicted_peaks
+from sama_model.config import Needs, Options, TransformerSizes
 from sama_model.editors.base import EditRequest, unused_progress
 from sama_model.editors.sama import SamaEditor, load_sama
 from sama_model.errors import DeviceTooSmallError
+from sama_model.pipeline import SamaPipeline
 from sama_model.transformer import SamaTransformer3DModel
-from tests.integration.test_sama_diffusers import FRAMES, THREE_LAYERS, latents, near, pipeline
+from tests.fakes.three_layers import FRAMES, THREE_LAYERS, latents, near, three_layers
 from tests.unit.test_sama_transformer import inputs
 
-__all__ = ["pipeline"]
-
 GIB = 2**30
-WEIGHTS = {"transformer": 28_601_000_000, "vae": 254_000_000}
-PEAKS = dict(predicted_peaks(TransformerSizes(), WEIGHTS, 896 * 448, 81, 96, 2))
+NEEDS = Needs(TransformerSizes(), transformer_bytes=28_601_000_000, vae_bytes=254_000_000, vae_width=96, itemsize=2)
+CARD = dataclasses.replace(RELEASED, needs=NEEDS)
+PEAKS = dict(CARD.peaks)
 
 
 def test_each_profile_is_predicted_to_need_less_than_the_one_before() -> None:
     resident, streamed, small = (PEAKS[name] for name in profiles.EXACT_PROFILES)
-    assert WEIGHTS["transformer"] < resident < 80 * GIB
+    assert NEEDS.transformer_bytes < resident < 80 * GIB
     assert small < streamed < 24 * GIB
 
 
@@ -46,6 +46,18 @@ def test_a_profile_that_is_asked_for_is_taken() -> None:
 def test_a_device_that_is_too_small_is_told_how_much_is_needed() -> None:
     with pytest.raises(DeviceTooSmallError, match=r"has 8\.0 GiB free, .*streamed_small.* need \d+\.\d GiB"):
         profiles.chosen("auto", PEAKS, 8 * GIB)
+
+
+def test_approximations_are_predicted_to_need_less() -> None:
+    peaks = {card.name: dict(card.peaks) for card in approximations(CARD)}
+    eight_bits = 35 * 2 * 5120 * 13824
+    assert peaks["14b"]["resident"] - peaks["14b+fp8"]["resident"] == eight_bits
+    assert peaks["14b+tiled"] == peaks["14b"]  # the transformer needs more than the VAE, tiled or not
+
+
+@pytest.fixture
+def pipeline() -> SamaPipeline:
+    return three_layers()
 
 
 # -- stepping down ----------------------------------------------------------------------------------------------------
@@ -90,7 +102,7 @@ def test_a_second_time_it_is_the_devices_fault(editor: SamaEditor) -> None:
 
 
 @pytest.mark.parametrize("profile", profiles.EXACT_PROFILES)
-def test_an_exact_profile_changes_nothing_beyond_rounding(pipeline: Any, profile: str) -> None:
+def test_an_exact_profile_changes_nothing_beyond_rounding(pipeline: SamaPipeline, profile: str) -> None:
     plain = latents(pipeline)
     profiles.place(pipeline, profile, torch.device("cpu"))
     assert near(latents(pipeline), plain, 1e-6)
@@ -111,7 +123,7 @@ def test_approximations_are_weights_of_other_numerics() -> None:
 
 
 @torch.no_grad()
-def test_fp8_holds_the_middle_blocks_feed_forward_weights_in_eight_bits_and_stays_near(pipeline: Any) -> None:
+def test_fp8_holds_the_middle_blocks_feed_forward_weights_in_eight_bits_and_stays_near(pipeline: SamaPipeline) -> None:
     torch.manual_seed(0)
     sizes = dataclasses.replace(THREE_LAYERS, num_layers=7, text_dim=8, semantic_dim=20)
     network = SamaTransformer3DModel.of(sizes).eval()
@@ -123,7 +135,7 @@ def test_fp8_holds_the_middle_blocks_feed_forward_weights_in_eight_bits_and_stay
     assert near(network(**inputs()).video, plain, 0.03)
 
 
-def test_one_tile_is_the_whole_picture(pipeline: Any) -> None:
+def test_one_tile_is_the_whole_picture(pipeline: SamaPipeline) -> None:
     plain = pipeline.encode(FRAMES)
     profiles.tile_vae(pipeline)
     torch.testing.assert_close(pipeline.encode(FRAMES), plain, rtol=0, atol=0)

@@ -100,6 +100,7 @@ def test_what_is_kept_is_computed_once(
         ("pruned_last", "blocks.1.attn1.to_q", (2, N, 24), (2, N - PATCHES, 24)),
         ("pruned_last", "blocks.1.attn1.to_k", (2, N, 24), (2, N, 24)),
         ("pruned_last", "blocks.1.ffn", (2, N, 24), (2, N - PATCHES, 24)),
+        ("head", "proj_out", (2, N, 24), (2, PATCHES, 24)),
     ],
 )
 def test_rows_that_are_saved_are_not_computed(
@@ -107,10 +108,6 @@ def test_rows_that_are_saved_are_not_computed(
 ) -> None:
     assert set(calls(network, NOTHING, module)) == {without}
     assert set(calls(network, only(name), module)) == {with_it}
-
-
-def test_the_head_is_on_the_targets_rows_only(network: SamaTransformer3DModel) -> None:
-    assert set(calls(network, NOTHING, "proj_out")) == {(2, PATCHES, 24)}
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
