@@ -209,7 +209,7 @@ class Settings:
     profile: str = _setting("model.profile", _choice(PROFILES), "auto")
     """Where a model's parts lie while it works; `auto` takes the largest profile that fits. Changes no result."""
     attention: str = _setting("model.attention", TEXT, "native")
-    """Attention back end, as diffusers names it, or `fa3_fwd`; changes results by rounding."""
+    """Attention back end, as diffusers names it, or `fa3_fwd`; those that round to eight bits are refused."""
     strict_prompts: bool = _setting("model.strict_prompts", SWITCH, False)
     """Whether a prompt of more than 512 tokens is an error; else it is cut, and the log says by how much."""
 
