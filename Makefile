@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO := demo
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test lint benchmark clean
+.PHONY: help install demo test test-database lint benchmark clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ demo: install  ## draw a clip, run the main job on it, print where the result li
 
 test: install lint  ## lint, check types and imports, run all tests
 	$(BIN)/pytest -n 2 --dist worksteal
+
+test-database: install  ## a minute of eight processes and outages of half a minute, on SQLite and PostgreSQL
+	$(BIN)/pytest -m endurance -s tests/integration
 
 lint: install  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

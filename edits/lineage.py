@@ -8,7 +8,7 @@ from typing import Any
 
 from edits import wire
 from edits.job import STRICT, EditJob, JobState
-from edits.media.records import StreamDigest
+from edits.media.records import Check, StreamDigest
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class ChunkLineage:
     dispatch_id: str
     seconds: dict[str, float]
     versions: dict[str, str]
+    converter: str = ""
+    """What made the weights' files of the released ones."""
+    loras: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,39 @@ class WorkingForm:
     shots: tuple[tuple[int, int], ...]
     editor_version: str
     numerics: str
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """`jobs/<job_id>/delivery.json`: what was published for a job, and of which chunk files it was made."""
+
+    __pydantic_config__ = STRICT
+    job_id: str
+    uri: str
+    sha256: str
+    size: int
+    streams: tuple[StreamDigest, ...]
+    chunks: dict[str, str]
+    """Chunk key to the sha256 of the file that stitch used."""
+    code_version: str
+    encoding: str
+    credentials: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who had it done, in which flow run, with which settings and code."""
+
+    __pydantic_config__ = STRICT
+    flow_run_id: str
+    flow: str
+    submitted_by: str
+    settings: dict[str, Any]
+    code_version: str
+    lock_digest: str
+    """sha256 over `packages`."""
+    packages: dict[str, str]
+    image_digest: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +121,14 @@ class Lineage:
     chunks: tuple[ChunkLineage, ...]
     """In order of start."""
     code_version: str
+    encoding: str = ""
+    """Encoder, options and threads."""
+    credentials: str = ""
+    """What was said of content credentials when the file was published."""
+    origin: Origin | None = None
+    """None for what was made before flow runs were recorded."""
+    checks: tuple[Check, ...] = ()
+    """What was compared on the file before it was published."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for `--json`: the field names above are its stable keys."""

@@ -88,12 +88,15 @@ def _map_from_text(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in pairs}
 
 
-def _switch_from_text(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
+def _flag_from_text(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
 
 
 TEXT = Kind("a text", _is_text, str)
-SWITCH = Kind("true or false", lambda value: isinstance(value, bool), _switch_from_text)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool), _flag_from_text)
 PATH = Kind("a path", lambda value: _is_text(str(value)) and isinstance(value, str | Path), str)
 NAME = Kind(
     "a name in the form of Kubernetes (small letters, digits, '-')",
@@ -144,6 +147,8 @@ class Settings:
     """Where workers run."""
     workers: int = _setting("executor.workers", _whole(1, 256), 1)
     """Local worker processes; one a GPU, or one on the CPU, is best."""
+    image_digest: str = _setting("executor.image_digest", TEXT, "")
+    """Digest of the container image that this runs in, kept with what it makes; images set it themselves."""
     kubernetes_namespace: str = _setting("kubernetes.namespace", NAME, "samaflow")
     """Namespace in which GPU Jobs are made."""
     kubernetes_context: str = _setting("kubernetes.context", TEXT, "")
@@ -200,6 +205,22 @@ class Settings:
     """Threads of the encoder: fixed, because some encoders write other bytes with another number."""
     qc_accept: tuple[str, ...] = _setting("qc.accept", TEXTS, ())
     """Checks, by name, that may fail without keeping a deliverable back, e.g. `no black pictures`."""
+    sign: bool = _setting("credentials.sign", FLAG, True)
+    """Whether deliverables carry content credentials (C2PA) that say what was done; turning it off is recorded."""
+    certificate: str | None = _setting("credentials.certificate", TEXT, None)
+    """PEM file of the signer's certificate and those above it; by default a development one is made, named as such."""
+    key: str | None = _setting("credentials.key", TEXT, None)
+    """PEM file of the certificate's private key."""
+    key_service: str | None = _setting("credentials.key_service", TEXT, None)
+    """`module:function` that signs bytes with a key kept elsewhere; instead of `key`."""
+    disclose: str = _setting("credentials.disclose", _choice(("full", "model", "minimal")), "model")
+    """What credentials tell: `full` is model and instruction, `model` the model alone, `minimal` neither."""
+    timestamp_url: str | None = _setting("credentials.timestamp_url", TEXT, None)
+    """Address of an RFC 3161 time-stamp authority; without it signatures hold as long as the certificate."""
+    openlineage_events: bool = _setting("openlineage.events", FLAG, False)
+    """Whether each video's start and end are sent as OpenLineage events, where `openlineage.yml` says."""
+    keep_days: float = _setting("store.keep_days", _number(0, above=False), 30.0)
+    """Days for which `samaflow prune` leaves chunk files alone after they and their jobs were last touched."""
     gpu_hour_cost: float = _setting("cost.gpu_hour", _number(0, above=False), 0.0)
     """Price of a GPU hour, for estimates; 0 prints no cost."""
     currency: str = _setting("cost.currency", TEXT, "USD")
@@ -210,7 +231,7 @@ class Settings:
     """Where a model's parts lie while it works; `auto` takes the largest profile that fits. Changes no result."""
     attention: str = _setting("model.attention", TEXT, "native")
     """Attention back end, as diffusers names it, or `fa3_fwd`; those that round to eight bits are refused."""
-    strict_prompts: bool = _setting("model.strict_prompts", SWITCH, False)
+    strict_prompts: bool = _setting("model.strict_prompts", FLAG, False)
     """Whether a prompt of more than 512 tokens is an error; else it is cut, and the log says by how much."""
 
     def roots_with(self, *folders: Path | str) -> tuple[str, ...]:
@@ -312,6 +333,8 @@ def _resolved(folder: Path, values: dict[str, Any]) -> Settings:
         database=_database_url(settings.database) if settings.database else f"sqlite:///{state / 'samaflow.db'}",
         weights_folder=_weights_folder(folder, state, settings.weights_folder),
         roots=tuple(_absolute(folder, root) for root in settings.roots),
+        certificate=_absolute(folder, settings.certificate) if settings.certificate else None,
+        key=_absolute(folder, settings.key) if settings.key else None,
         path_map={prefix: _absolute(folder, target) for prefix, target in settings.path_map.items()},
         kubernetes_job_template=Path(_absolute(folder, str(settings.kubernetes_job_template))),
     )
@@ -344,6 +367,19 @@ def _database_url(url: str) -> str:
             "postgresql+psycopg://user:password@host/name"
         )
     return url
+
+
+def shareable(settings: Settings) -> dict[str, Any]:
+    """The settings as plain JSON values for the record, by field name; whatever may hold a password is redacted."""
+    return {item.name: _plain(getattr(settings, item.name)) for item in dataclasses.fields(settings)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return redacted(str(value)) if isinstance(value, str | Path) else value
 
 
 _PASSWORD = re.compile(r"(://[^/?#:@]*):.*@")

@@ -217,6 +217,11 @@ def qc_path(job_id: str) -> str:
     return f"jobs/{_name(job_id)}/report/qc.json"
 
 
+def delivery_path(job_id: str) -> str:
+    """What was published for the job, so that a lost database can be made again."""
+    return f"jobs/{_name(job_id)}/delivery.json"
+
+
 def pictures_path(job_id: str) -> str:
     return f"jobs/{_name(job_id)}/report/pictures.json"
 

@@ -6,20 +6,16 @@ Prefect and the media libraries are imported by the commands that need them, so 
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from edits import wire
-from edits.errors import SamaflowError, SettingsError
-from edits.settings import Settings, load_settings
+from flows import questions, upkeep
+from flows.command import FAILED, AsJson, print_json, print_record, problems, settings_here
+from flows.prefect_here import prepare_prefect
 
 if TYPE_CHECKING:
     from tasks.conclude import Summary
@@ -32,13 +28,11 @@ app = typer.Typer(
 )
 model_app = typer.Typer(help="Convert, look at, record and check weights.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
-
-FAILED = 1
-UNUSABLE = 2
+app.add_typer(questions.commands)
+app.add_typer(upkeep.commands)
 
 Manifest = Annotated[Path, typer.Argument(help="CSV manifest; docs/manifest.md describes its columns.")]
 Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Store = Annotated[str | None, typer.Option(help="URI of the store (file: or s3:).")]
 Allow = Annotated[list[str] | None, typer.Option(help="A folder that rows may name; repeatable.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes.")]
@@ -126,7 +120,7 @@ def _run_flow(flow: Callable[[], Summary], *, as_json: bool, store: str | None) 
                 summary = flow()
             except SomeJobsFailedError as error:
                 summary = error.summary
-        _print_record(summary) if as_json else display.print_summary(summary)
+        print_record(summary) if as_json else display.print_summary(summary)
     if summary.failed:
         raise typer.Exit(FAILED)
 
@@ -155,7 +149,7 @@ def plan(
         run = open_run([path.parent], allow, store=store)
         order = read_order(run, read_manifest_file(path), path.name, path.parent)
         result = forecast(run, order, quick=quick)
-        _print_record(result) if as_json else display.print_forecast(result)
+        print_record(result) if as_json else display.print_forecast(result)
     if any(row.error for row in result.rows):
         raise typer.Exit(FAILED)
 
@@ -173,7 +167,7 @@ def status(
 
         db = sql.open_database(settings_here().database)
         result = answer.jobs(db, limit) if job is None else answer.history(db, job)
-        _print_record(result) if as_json else answer.show(result)
+        print_record(result) if as_json else answer.show(result)
 
 
 @app.command()
@@ -184,26 +178,11 @@ def cancel(job: Job, as_json: AsJson = False) -> None:
 
         record = sql.request_cancel(sql.open_database(settings_here().database), job)
         if as_json:
-            _print_json({"job_id": record.job_id, "state": record.state, "cancel_requested": record.cancel_requested})
+            print_json({"job_id": record.job_id, "state": record.state, "cancel_requested": record.cancel_requested})
         elif record.cancel_requested:
             typer.echo(f"job {record.job_id}: asked to cancel; the flow that works on it stops within seconds")
         else:
             typer.echo(f"job {record.job_id}: {record.state}")
-
-
-@app.command()
-def lineage(
-    what: Annotated[str, typer.Argument(metavar="FILE|JOB", help="A deliverable (or a copy of one) or a job id.")],
-    as_json: AsJson = False,
-) -> None:
-    """Say what a file was made from: source, weights, seed, code."""
-    with problems():
-        import sql
-        from flows import status as answer
-
-        db = sql.open_database(settings_here().database)
-        result = sql.lineage_of(db, answer.digest_or_job(what))
-        _print_json(result.as_dict()) if as_json else answer.show_lineage(result)
 
 
 @app.command()
@@ -217,7 +196,7 @@ def doctor(
         from flows import doctor as examination
 
         findings = examination.examine(settings_here(), fix=fix, migrate=migrate)
-        _print_json([finding.as_dict() for finding in findings]) if as_json else examination.show(findings)
+        print_json([finding.as_dict() for finding in findings]) if as_json else examination.show(findings)
     if any(finding.level == "broken" for finding in findings):
         raise typer.Exit(FAILED)
 
@@ -240,7 +219,7 @@ def convert(
 
         target = settings_here().weights_folder / name
         line = models.convert(sama, text_encoder, vae, tokenizer, tuple(wan or ()), target, heads, dtype)
-        _print_record(line) if as_json else models.show(line)
+        print_record(line) if as_json else models.show(line)
 
 
 @model_app.command()
@@ -269,7 +248,7 @@ def inspect(
         from flows import models
 
         line = models.inspect(_weights_folder(weights), verify=verify)
-        _print_record(line) if as_json else models.show(line)
+        print_record(line) if as_json else models.show(line)
 
 
 @model_app.command()
@@ -280,7 +259,7 @@ def register(weights: Weights, as_json: AsJson = False) -> None:
         from flows import models
 
         line = models.register(sql.open_database(settings_here().database), _weights_folder(weights))
-        _print_record(line) if as_json else typer.echo(f"{line.name}: {line.digest} is recorded")
+        print_record(line) if as_json else typer.echo(f"{line.name}: {line.digest} is recorded")
 
 
 def _weights_folder(weights: str) -> Path:
@@ -302,65 +281,10 @@ def parity(
             from sama_model.parity import compare
 
             errors = compare(recording)
-        _print_json(errors) if as_json else answer.show_parity(errors)
+        print_json(errors) if as_json else answer.show_parity(errors)
 
 
-# -- shared -----------------------------------------------------------------------------------------------------------
-
-
-def settings_here(**overrides: object) -> Settings:
-    """The settings of the current folder, with what the call gave."""
-    return load_settings(
-        Path.cwd(), os.environ, {name: value for name, value in overrides.items() if value is not None}
-    )
-
-
-def prepare_prefect(settings: Settings) -> None:
-    """Environment for an embedded Prefect server, unless a running one is named. To be called before Prefect loads."""
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if "PREFECT_API_URL" in os.environ:
-        _require_server(os.environ["PREFECT_API_URL"])
-        return
-    settings.state_folder.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("PREFECT_HOME", str(settings.state_folder / "prefect"))
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE", "100")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-
-
-def _require_server(url: str) -> None:
-    try:
-        urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10).close()
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"PREFECT_API_URL={url}: no Prefect server answers there ({error}). Start it with `prefect server start`, "
-            "or unset the variable to use an embedded one."
-        ) from error
-
-
-@contextmanager
-def problems() -> Iterator[None]:
-    """Errors on purpose become one sentence on standard error and exit code 2; Ctrl-C becomes 130."""
-    try:
-        yield
-    except SamaflowError as error:
-        typer.echo(f"samaflow: {error}", err=True)
-        raise typer.Exit(UNUSABLE) from error
-    except OSError as error:
-        typer.echo(f"samaflow: {error.filename or 'this machine'}: {error.strerror or error}", err=True)
-        raise typer.Exit(UNUSABLE) from error
-    except KeyboardInterrupt as error:
-        typer.echo("samaflow: cancelled; what is edited is kept, the same command goes on from there", err=True)
-        raise typer.Exit(130) from error
-
-
-def _print_record(record: object) -> None:
-    sys.stdout.write(wire.dump(record, indent=2).decode() + "\n")
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+# -- the process ------------------------------------------------------------------------------------------------------
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from edits.job import JobState
 from edits.trust import readable
 from flows.status import STYLES
+from flows.units import duration, size
 from tasks.conclude import RowResult, Summary
 from tasks.forecast import Forecast
 from tasks.progress import JobProgress, Snapshot
@@ -91,26 +92,6 @@ def _lines(run: Run, over: threading.Event) -> None:
 def time_left(snapshot: Snapshot) -> str:
     left = snapshot.seconds_left
     return f"{snapshot.fraction:.0%}" if left is None else f"{snapshot.fraction:.0%}, about {duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: `42 s`, `3 min 05 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def size(count: int) -> str:
-    """Bytes as people say them, in decimal units."""
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def print_summary(summary: Summary) -> None:

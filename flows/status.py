@@ -1,22 +1,16 @@
-"""Answers from the database as tables: which jobs there are, what happened to one, what a file was made from."""
+"""Which jobs there are and what happened to one, as tables."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import sql
-from edits.errors import PermanentError
 from edits.job import EditJob, JobState
-from edits.keys import sha256_of
-from edits.lineage import Lineage
 from edits.trust import readable
 
 out = Console(width=None if Console().is_terminal else 200)
@@ -100,20 +94,6 @@ def history(db: sql.Database, job_id: str) -> JobHistory:
     return JobHistory(record.job, record.state, events)
 
 
-def digest_or_job(what: str) -> str:
-    """The sha256 of the file, or the job id as given.
-
-    Raises:
-        PermanentError: neither a file nor the form of a job id.
-    """
-    path = Path(what)
-    if path.is_file():
-        return sha256_of(path)
-    if re.fullmatch(r"[0-9a-f]{4,64}", what):
-        return what
-    raise PermanentError(f"{what}: no such file, and not a job id. `samaflow status` lists jobs.")
-
-
 # -- for people -------------------------------------------------------------------------------------------------------
 
 
@@ -147,37 +127,6 @@ def _show_history(answer: JobHistory) -> None:
     for event in answer.events:
         table.add_row(f"{event.at:%Y-%m-%d %H:%M:%S}", styled(event.state), escape(event.reason))
     out.print(table)
-
-
-def show_lineage(lineage: Lineage) -> None:
-    """Print what a deliverable was made from, one fact a line, then its chunks."""
-    for name, value in _facts(lineage):
-        out.print(f"{name:>16}  {escape(value)}", soft_wrap=True, highlight=False)
-    table = Table("frames", "chunk", "sha256", "seed", "device", box=None, pad_edge=False)
-    for chunk in lineage.chunks:
-        cells = (f"{chunk.start}-{chunk.end - 1}", chunk.chunk_key, chunk.sha256[:16], str(chunk.seed), chunk.device)
-        table.add_row(*cells)
-    out.print(table)
-
-
-def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
-    job = lineage.job
-    yield "deliverable", f"{readable(lineage.uri)} ({lineage.state})"
-    yield "sha256", lineage.sha256
-    yield "recorded", lineage.recorded_at
-    yield "job", f"{job.job_id}, line {job.line} of manifest {job.manifest_id}"
-    yield "source", readable(lineage.source.uri)
-    yield "source sha256", lineage.source.sha256
-    yield "frames", f"{job.start}-{job.end - 1} of {lineage.source.frames}"
-    yield "instruction", job.instruction
-    yield "editor", f"{job.editor} {lineage.plan.editor_version}" if lineage.plan else job.editor
-    yield "weights", f"{job.weights} {job.weights_digest}".strip()
-    if job.sampling is not None:
-        recipe = job.sampling
-        steps = f"{recipe.steps} steps, guidance {recipe.guidance:g}, shift {recipe.shift:g}"
-        yield "sampling", f"{steps}, seed {job.seed}"
-    yield "form", f"{job.deliverable}, detail {job.detail}"
-    yield "code", lineage.code_version
 
 
 def show_parity(errors: dict[str, float]) -> None:

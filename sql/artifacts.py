@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,43 +16,52 @@ from sql.base import utc_now
 from sql.chunks import link, newest
 from sql.edit_jobs import batches, load
 from sql.inserts import insert_new, upsert
-from sql.models import Artifact, ArtifactInput, Chunk, ModelVersion, QcResult
-from sql.records import ArtifactKind, ArtifactRecord
+from sql.models import Artifact, ArtifactInput, ArtifactStream, Chunk, ModelVersion, QcResult
+from sql.patience import patient
+from sql.records import ArtifactKind, ArtifactRecord, Owner
 from sql.session import Database
 
 
+@patient
 def record_output_digest(
     db: Database,
     job_id: str,
     uri: str,
     sha256: str,
     size: int,
-    streams: Iterable[StreamDigest] = (),
+    streams: Sequence[StreamDigest] = (),
     code_version: str = "",
+    *,
+    owner: Owner | None = None,
+    encoding: str = "",
+    credentials: str = "",
 ) -> None:
     """The finished deliverable, BEFORE it is published at `uri`: a file there with this digest is then known as ours.
 
-    With it goes what it was made by: the job and the plan as they are now, the digest of each stream, the code.
+    With it goes what it was made by: the job and the plan as they are now, the digest of each stream (the same before
+    and after signing), the encoder, the code, the flow run of `owner`, and what was said of its content credentials.
 
     Raises:
         PermanentError: no such job.
     """
     with db.write() as session:
         row = load(session, job_id)
+        parts = [json.loads(wire.dump(stream)) for stream in streams]
+        made_by = {"code_version": code_version, "encoding": encoding, "credentials": credentials}
         facts = {
             "size": size,
-            "details": {
-                "job": row.request,
-                "plan": row.plan,
-                "streams": [json.loads(wire.dump(stream)) for stream in streams],
-                "code_version": code_version,
-            },
+            "details": {"job": row.request, "plan": row.plan, "streams": parts, **made_by},
+            "owner_id": owner.owner_id if owner is not None else None,
         }
         keys = {"uri": uri, "sha256": sha256, "job_id": job_id}
         fresh = {**facts, "recorded_at": utc_now()}
         upsert(session, Artifact, tuple(keys), {"kind": ArtifactKind.DELIVERABLE, **keys, **facts}, fresh)
+        artifact_id = session.scalars(sa.select(Artifact.artifact_id).filter_by(**keys)).one()
+        rows = [{"artifact_id": artifact_id, "position": number, **part} for number, part in enumerate(parts)]
+        insert_new(session, ArtifactStream, rows)
 
 
+@patient
 def output_of(db: Database, job_id: str) -> ArtifactRecord | None:
     """The job's newest deliverable, published or about to be."""
     with db.read() as session:
@@ -60,16 +69,28 @@ def output_of(db: Database, job_id: str) -> ArtifactRecord | None:
         return _record_of(row) if row else None
 
 
+@patient
 def artifact_at(db: Database, uri: str, sha256: str = "") -> ArtifactRecord | None:
     """What was recorded last at `uri`; with `sha256`, only a file with that content: is the file there ours?"""
     query = sa.select(Artifact).where(Artifact.uri == uri)
     return _last(db, query.where(Artifact.sha256 == sha256) if sha256 else query)
 
 
+@patient
 def artifact_by_digest(db: Database, sha256: str) -> ArtifactRecord | None:
     """The newest file with this content, a deliverable before any other kind."""
     deliverable_first = (Artifact.kind == ArtifactKind.DELIVERABLE).desc()
     return _last(db, sa.select(Artifact).where(Artifact.sha256 == sha256).order_by(deliverable_first))
+
+
+@patient
+def file_with_stream(db: Database, digests: Collection[str]) -> str | None:
+    """The sha256 of the newest deliverable that has a video stream with one of these packet digests: the same film in
+    a file whose wrapping was changed (rewrapped, credentials removed). None when there is none."""
+    query = sa.select(Artifact.sha256).join(ArtifactStream)
+    same = query.where(ArtifactStream.sha256.in_(digests), ArtifactStream.kind == "video")
+    with db.read() as session:
+        return session.scalars(same.order_by(Artifact.recorded_at.desc()).limit(1)).first()
 
 
 def _last(db: Database, query: sa.Select[Artifact]) -> ArtifactRecord | None:
@@ -87,6 +108,7 @@ def newest_output(session: Session, condition: sa.ColumnElement[bool]) -> Artifa
     return session.scalars(_newest_first(query).limit(1)).first()
 
 
+@patient
 def record_lineage(db: Database, job_id: str, used: Mapping[str, str]) -> None:
     """The edges of the job's newest deliverable: to the source, to the chunk files that stitch used (`used`: chunk key
     to the file's sha256), and from each chunk to its input and its weights. Recording them again changes nothing.
@@ -104,6 +126,19 @@ def record_lineage(db: Database, job_id: str, used: Mapping[str, str]) -> None:
             chunks = _chunk_artifacts(session, {key: used[key] for key in batch})
             edges = [(output.artifact_id, chunk, ArtifactKind.CHUNK) for chunk in chunks.values()]
             _link_all(session, edges + _chunk_edges(session, chunks))
+
+
+@patient
+def record_known_lineage(db: Database, job_id: str, used: Mapping[str, str]) -> None:
+    """As `record_lineage`, with those of the chunk files alone that are still recorded: the others were pruned."""
+    with db.read() as session:
+        known: dict[str, str] = {}
+        for batch in batches(used):
+            query = sa.select(Artifact.key, Artifact.sha256).where(
+                Artifact.key.in_(batch), Artifact.kind == ArtifactKind.CHUNK
+            )
+            known.update({key: sha256 for key, sha256 in session.execute(query) if used[key] == sha256})
+    record_lineage(db, job_id, known)
 
 
 def _chunk_artifacts(session: Session, used: Mapping[str, str]) -> dict[str, int]:
@@ -143,12 +178,11 @@ def _link_all(session: Session, edges: list[_Edge]) -> None:
     insert_new(session, ArtifactInput, [dict(zip(names, edge, strict=True)) for edge in edges])
 
 
-def record_qc(db: Database, job_id: str, checks: Iterable[Check]) -> None:
-    """What was checked on the job's newest deliverable. Every call adds its results."""
+@patient
+def record_qc(db: Database, job_id: str, sha256: str, checks: Sequence[Check]) -> None:
+    """What was checked on a job's file with this digest, published or not. Every call adds its results."""
     with db.write() as session:
         load(session, job_id)
-        output = newest_output(session, Artifact.job_id == job_id)
-        sha256 = output.sha256 if output else ""
         session.add_all(
             QcResult(job_id=job_id, sha256=sha256, name=c.name, passed=c.passed, expected=c.expected, found=c.found)
             for c in checks

@@ -20,11 +20,13 @@ from sql.base import utc_now
 from sql.edit_jobs import append_event, batches, load
 from sql.inserts import insert_new
 from sql.model_versions import ensure_model_version
-from sql.models import Artifact, ArtifactInput, Chunk, Job, JobChunk
+from sql.models import Artifact, ArtifactInput, Chunk, Job, JobChunk, JobModel
+from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
 
 
+@patient
 def record_plan(db: Database, plan: VideoPlan) -> None:
     """The plan's chunks and their place in the job. Another plan of the same job (a retry with another seed) takes the
     former one's place, with an event; the chunks of both stay.
@@ -34,26 +36,28 @@ def record_plan(db: Database, plan: VideoPlan) -> None:
     """
     with db.write() as session:
         row = load(session, plan.job.job_id)
-        insert_new(session, Chunk, _chunk_rows(session, plan))
+        job = plan.job
+        version = ensure_model_version(session, job.weights, job.weights_digest, job.editor, plan.editor_version)
+        insert_new(session, JobModel, [{"job_id": job.job_id, "model_version_id": version}])
+        insert_new(session, Chunk, _chunk_rows(plan, version))
         row.plan = _facts(plan)
         _place(session, row, plan)
 
 
-def _chunk_rows(session: Session, plan: VideoPlan) -> list[dict[str, Any]]:
-    job = plan.job
-    version = ensure_model_version(session, job.weights, job.weights_digest, job.editor, plan.editor_version)
+def _chunk_rows(plan: VideoPlan, version: int) -> list[dict[str, Any]]:
+    """In the order of their keys: two plans that share chunks then insert them in one order and never deadlock."""
     return [
         {
             "chunk_key": chunk.chunk_key,
             "input_key": chunk.input_key,
-            "source_sha256": job.source_sha256,
+            "source_sha256": plan.job.source_sha256,
             "start_frame": chunk.start,
             "end_frame": chunk.end,
             "padding": chunk.padding,
-            "seed": asked_of(job, chunk.shot)[1],
+            "seed": asked_of(plan.job, chunk.shot)[1],
             "model_version_id": version,
         }
-        for chunk in plan.chunks
+        for chunk in sorted(plan.chunks, key=lambda chunk: chunk.chunk_key)
     ]
 
 
@@ -76,6 +80,7 @@ def _place(session: Session, row: Job, plan: VideoPlan) -> None:
     insert_new(session, JobChunk, [{"job_id": row.job_id, **dict(zip(names, place, strict=True))} for place in wanted])
 
 
+@patient
 def record_input(db: Database, record: InputRecord, source_sha256: str) -> None:
     """A chunk's input as it lies in the store, made from the source with this digest."""
     artifact = {
@@ -94,6 +99,7 @@ def record_input(db: Database, record: InputRecord, source_sha256: str) -> None:
         link(session, session.scalars(made).one(), newest(session, ArtifactKind.SOURCE, source_sha256))
 
 
+@patient
 def record_chunk_done(db: Database, *markers: Marker) -> None:
     """Edited chunks, as their markers say. A later marker of the same chunk replaces the former; both files stay.
 

@@ -1,4 +1,4 @@
-"""Dispatches, their claims on chunks, their rounds and attempts.
+"""Dispatches, their claims on chunks and their rounds.
 
 A chunk's row names the dispatch that claimed it last; the claim holds while that dispatch has not ended. So a chunk
 has one active claim by construction, and ending a dispatch ends all its claims at once.
@@ -7,7 +7,6 @@ has one active claim by construction, and ending a dispatch ends all its claims 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,10 +15,11 @@ from edits.errors import BusyError, DatabaseError, PermanentError, StateError
 from edits.job import TERMINAL
 from sql.base import utc_now
 from sql.edit_jobs import batches
-from sql.inserts import insert_one, upsert
-from sql.models import Attempt, Chunk, Dispatch, Holder, Job, JobChunk
+from sql.inserts import insert_one
+from sql.models import Chunk, Dispatch, Holder, Job, JobChunk, Round
 from sql.owners import dead_among, is_dead, owner_of, seen
-from sql.records import ENDED, AttemptRecord, ClaimResult, DispatchRecord, DispatchState, Owner
+from sql.patience import patient
+from sql.records import ENDED, ClaimResult, DispatchRecord, DispatchState, Owner
 from sql.session import Database
 
 _ACTIVE = Dispatch.state.not_in(ENDED)
@@ -28,6 +28,7 @@ _ACTIVE = Dispatch.state.not_in(ENDED)
 # -- claims -----------------------------------------------------------------------------------------------------------
 
 
+@patient
 def claim(db: Database, dispatch: DispatchRecord, chunk_keys: Sequence[str], owner: Owner) -> ClaimResult:
     """Claim those of the chunks that no unfinished dispatch holds, for a new dispatch of `owner`'s. One transaction.
 
@@ -45,7 +46,7 @@ def claim(db: Database, dispatch: DispatchRecord, chunk_keys: Sequence[str], own
         claimed = tuple(key for key in dict.fromkeys(chunk_keys) if key not in held)
         if claimed:
             _record(session, dispatch, owner)
-            _give(session, claimed, dispatch.dispatch_id, owner)
+            _give(session, claimed, dispatch.dispatch_id, Job.owner_id == owner.owner_id)
         return ClaimResult(claimed, held)
 
 
@@ -71,27 +72,23 @@ def _record(session: Session, dispatch: DispatchRecord, owner: Owner) -> None:
         raise StateError(f"dispatch {dispatch.dispatch_id} is recorded already: a dispatch is made once")
 
 
-def _give(session: Session, claimed: Sequence[str], dispatch_id: str, owner: Owner) -> None:
-    """The chunk's GPU-seconds go to the first job of this owner that needs it, in the order of dispatching."""
-    payer = (
-        sa.select(Job.job_id)
-        .join(JobChunk)
-        .where(JobChunk.chunk_key == Chunk.chunk_key, Job.owner_id == owner.owner_id)
-        .order_by(Job.priority.desc(), Job.line, Job.job_id)
-        .limit(1)
-        .scalar_subquery()
-    )
+def _give(session: Session, claimed: Iterable[str], dispatch_id: str, *whose: sa.ColumnElement[bool]) -> None:
+    """Its GPU-seconds go to the first of the jobs (`whose`, else all) that need it, in the order of dispatching."""
+    needing = sa.select(Job.job_id).join(JobChunk).where(JobChunk.chunk_key == Chunk.chunk_key, *whose)
+    payer = needing.order_by(Job.priority.desc(), Job.line, Job.job_id).limit(1).scalar_subquery()
     for batch in batches(claimed):
         change = sa.update(Chunk).where(Chunk.chunk_key.in_(batch)).values(dispatch_id=dispatch_id, claimed_for=payer)
         session.execute(change, execution_options={"synchronize_session": False})
 
 
+@patient
 def claimed_chunks(db: Database, dispatch_id: str) -> tuple[str, ...]:
     """The keys of the chunks that this dispatch holds; none when it has ended."""
     with db.read() as session:
         return tuple(session.scalars(_held_by(dispatch_id)))
 
 
+@patient
 def unwanted_chunks(db: Database, dispatch_id: str) -> tuple[str, ...]:
     """Chunks of this dispatch that no job needs any more: all jobs with them are delivered, failed or cancelled."""
     wanted = sa.select(JobChunk.chunk_key).join(Job).where(Job.state.not_in(TERMINAL))
@@ -108,6 +105,7 @@ def _held_by(dispatch_id: str) -> sa.Select[str]:
 # -- adoption ---------------------------------------------------------------------------------------------------------
 
 
+@patient
 def adoptable(db: Database, chunk_keys: Iterable[str]) -> list[DispatchRecord]:
     """Unfinished dispatches that hold any of these chunks and whose owner is dead, oldest first."""
     found: dict[str, tuple[Dispatch, Holder]] = {}
@@ -121,6 +119,7 @@ def adoptable(db: Database, chunk_keys: Iterable[str]) -> list[DispatchRecord]:
     return sorted(records, key=lambda record: (record.created_at, record.dispatch_id))
 
 
+@patient
 def adopt(db: Database, dispatch_id: str, owner: Owner) -> bool:
     """Take an unfinished dispatch over from a dead owner. False when it has ended or somebody else's flow lives.
 
@@ -129,7 +128,7 @@ def adopt(db: Database, dispatch_id: str, owner: Owner) -> bool:
     """
     with db.write() as session:
         seen(session, owner)
-        row = _load(session, dispatch_id)
+        row = load_dispatch(session, dispatch_id)
         if row.state in ENDED:
             return False
         if row.owner_id == owner.owner_id:
@@ -143,6 +142,7 @@ def adopt(db: Database, dispatch_id: str, owner: Owner) -> bool:
 # -- its life ---------------------------------------------------------------------------------------------------------
 
 
+@patient
 def dispatch(db: Database, dispatch_id: str) -> DispatchRecord:
     """Look one up.
 
@@ -156,6 +156,7 @@ def dispatch(db: Database, dispatch_id: str) -> DispatchRecord:
         return _record_of(row, session.get_one(Holder, row.owner_id))
 
 
+@patient
 def record_shards(db: Database, dispatch_id: str, shards: int, digest: str, owner: Owner) -> None:
     """The shards are in the store: `shards` of them, with this digest over all. From now on they are never packed anew.
 
@@ -170,8 +171,10 @@ def record_shards(db: Database, dispatch_id: str, shards: int, digest: str, owne
         row.state, row.shards, row.digest = DispatchState.WRITTEN, shards, digest
 
 
-def begin_round(db: Database, dispatch_id: str, owner: Owner | None = None) -> int:
-    """Count a new round; its number, from 1. With `owner`, only while it holds the dispatch.
+@patient
+def begin_round(db: Database, dispatch_id: str, owner: Owner | None = None, cause: str = "") -> int:
+    """Count a new round, with the `cause` that there has to be one; its number, from 1. With `owner`, only while it
+    holds the dispatch.
 
     Raises:
         StateError: the dispatch has ended.
@@ -180,9 +183,11 @@ def begin_round(db: Database, dispatch_id: str, owner: Owner | None = None) -> i
     with db.write() as session:
         row = _load_active(session, dispatch_id, owner)
         row.rounds += 1
+        session.add(Round(dispatch_id=dispatch_id, round=row.rounds, cause=cause, owner_id=row.owner_id))
         return row.rounds
 
 
+@patient
 def end_dispatch(db: Database, dispatch_id: str, state: DispatchState, reason: str, owner: Owner | None = None) -> None:
     """End a dispatch and its claims; `state` is done, failed or withdrawn. With `owner`, only while that holds it.
 
@@ -198,18 +203,23 @@ def end_dispatch(db: Database, dispatch_id: str, state: DispatchState, reason: s
         row.ended_at = utc_now()
 
 
-def record_attempt(db: Database, attempt: AttemptRecord) -> None:
-    """One worker's try at one shard, in the dispatch's present round. Recorded again, the newer facts count."""
-    row = asdict(attempt)
-    row["shard_index"] = row.pop("index")
+@patient
+def record_lost_dispatch(
+    db: Database, dispatch: DispatchRecord, chunk_keys: Iterable[str], rounds: int, owner: Owner, reason: str
+) -> None:
+    """A dispatch of which the store alone is left, as ended; for which job it had its chunks edited, nobody knows any
+    more, so the first that needs them pays. One that is recorded stays as it is."""
+    names = ("dispatch_id", "editor", "weights", "weights_digest", "shards")
+    facts = {**{name: getattr(dispatch, name) for name in names}, "owner_id": owner.owner_id, "rounds": rounds}
     with db.write() as session:
-        facts = {**row, "round": _load(session, attempt.dispatch_id).rounds}
-        keys = ("dispatch_id", "shard_index", "attempt")
-        fresh = {name: value for name, value in row.items() if name not in keys}
-        upsert(session, Attempt, keys, facts, fresh)
+        seen(session, owner)
+        ended = {"state": DispatchState.FAILED, "reason": reason, "ended_at": utc_now()}
+        if insert_one(session, Dispatch, {**facts, **ended}):
+            _give(session, chunk_keys, dispatch.dispatch_id)
 
 
-def _load(session: Session, dispatch_id: str) -> Dispatch:
+def load_dispatch(session: Session, dispatch_id: str) -> Dispatch:
+    """The row, locked until the transaction's end where it writes."""
     row = session.get(Dispatch, dispatch_id, with_for_update=True)
     if row is None:
         raise _unknown(dispatch_id)
@@ -217,7 +227,7 @@ def _load(session: Session, dispatch_id: str) -> Dispatch:
 
 
 def _load_active(session: Session, dispatch_id: str, owner: Owner | None) -> Dispatch:
-    row = _load(session, dispatch_id)
+    row = load_dispatch(session, dispatch_id)
     if row.state in ENDED:
         raise StateError(f"dispatch {dispatch_id} has ended ({row.state}: {row.reason})")
     if owner is not None and row.owner_id != owner.owner_id:

@@ -16,7 +16,8 @@ from edits.job import TERMINAL, TRANSITIONS, EditJob, JobState
 from sql.base import utc_now
 from sql.inserts import insert_one
 from sql.models import Event, Holder, Job
-from sql.owners import is_dead, owner_of
+from sql.owners import is_dead, owner_of, seen
+from sql.patience import patient
 from sql.records import JobEvent, JobRecord, Owner
 from sql.session import Database
 
@@ -29,20 +30,24 @@ BATCH = 5000
 # -- recording --------------------------------------------------------------------------------------------------------
 
 
-def record_job(db: Database, job: EditJob) -> JobRecord:
-    """Record a job as planned, or find it: the same row again is the same job, linked to its newest manifest.
+@patient
+def record_job(db: Database, job: EditJob, owner: Owner | None = None) -> JobRecord:
+    """Record a job as planned, or find it: the same row again is the same job, linked to its newest manifest. The
+    event names the `owner` that listed it.
 
     Raises:
         DatabaseError: its manifest or its source is not recorded.
     """
     columns = _columns(job)
     with db.write() as session:
+        if owner is not None:
+            seen(session, owner)
         new = insert_one(session, Job, {"job_id": job.job_id, **columns})
         row = load(session, job.job_id)
         if new:
-            append_event(session, row, None, f"listed in manifest {job.manifest_id}, line {job.line}")
+            append_event(session, row, None, f"listed in manifest {job.manifest_id}, line {job.line}", owner=owner)
         elif row.request != columns["request"]:
-            _relist(session, row, columns)
+            _relist(session, row, columns, owner)
         session.flush()
         return record_of(session, row)
 
@@ -52,17 +57,19 @@ def _columns(job: EditJob) -> dict[str, Any]:
     return {**{name: getattr(job, name) for name in names}, "request": json.loads(wire.dump(job))}
 
 
-def _relist(session: Session, row: Job, columns: dict[str, Any]) -> None:
+def _relist(session: Session, row: Job, columns: dict[str, Any], owner: Owner | None) -> None:
     moved = (row.manifest_id, row.line) != (columns["manifest_id"], columns["line"])
     for name, value in columns.items():
         setattr(row, name, value)
     if moved:
-        append_event(session, row, row.state, f"listed again in manifest {row.manifest_id}, line {row.line}")
+        reason = f"listed again in manifest {row.manifest_id}, line {row.line}"
+        append_event(session, row, row.state, reason, owner=owner)
 
 
 # -- looking up -------------------------------------------------------------------------------------------------------
 
 
+@patient
 def job(db: Database, job_id: str) -> JobRecord:
     """The job with this id, or the only one whose id begins so.
 
@@ -73,6 +80,7 @@ def job(db: Database, job_id: str) -> JobRecord:
         return record_of(session, session.get_one(Job, full_id(session, job_id)))
 
 
+@patient
 def jobs(
     db: Database,
     manifest_id: str | None = None,
@@ -82,6 +90,23 @@ def jobs(
     """A manifest's jobs in the order of its lines, or all, the last changed first."""
     with db.read() as session:
         return tuple(record_of(session, row) for row in rows_of(session, manifest_id, states, limit))
+
+
+@patient
+def known_jobs(db: Database, job_ids: Iterable[str]) -> set[str]:
+    """Those of `job_ids` that are recorded."""
+    found: set[str] = set()
+    with db.read() as session:
+        for batch in batches(job_ids):
+            found.update(session.scalars(sa.select(Job.job_id).where(Job.job_id.in_(batch))))
+    return found
+
+
+@patient
+def delivered_jobs(db: Database) -> tuple[str, ...]:
+    """The ids of all jobs that are delivered."""
+    with db.read() as session:
+        return tuple(session.scalars(sa.select(Job.job_id).where(Job.state == JobState.DELIVERED).order_by(Job.job_id)))
 
 
 def rows_of(session: Session, manifest_id: str | None, states: Collection[JobState] | None, limit: int) -> list[Job]:
@@ -95,6 +120,7 @@ def rows_of(session: Session, manifest_id: str | None, states: Collection[JobSta
     return list(session.scalars(query))
 
 
+@patient
 def job_events(db: Database, job_id: str) -> tuple[JobEvent, ...]:
     """A job's history, oldest first."""
     with db.read() as session:
@@ -128,6 +154,7 @@ def full_id(session: Session, prefix: str) -> str:
 # -- changing ---------------------------------------------------------------------------------------------------------
 
 
+@patient
 def change_state(
     db: Database, job_id: str, to: JobState, reason: str, category: str = "", owner: Owner | None = None
 ) -> JobRecord:
@@ -148,6 +175,25 @@ def change_state(
         return record_of(session, row)
 
 
+_WAY = (JobState.PLANNED, JobState.SPLITTING, JobState.QUEUED, JobState.STITCHING, JobState.CHECKING)
+
+
+@patient
+def walk_to_delivered(db: Database, job_id: str, reason: str) -> None:
+    """The deliverable stands, and the job does not know it yet: take the steps that are left, with `reason`.
+
+    Raises:
+        StateError: the job cannot get there from its state.
+        PermanentError: no such job.
+    """
+    with db.write() as session:
+        row = load(session, job_id)
+        rest = _WAY[_WAY.index(row.state) + 1 :] if row.state in _WAY else _WAY
+        for step in (*rest, JobState.DELIVERED):
+            move(session, row, step, reason)
+            session.flush()
+
+
 def move(session: Session, row: Job, to: JobState, reason: str, category: str = "") -> None:
     """The change itself, within a transaction."""
     before = row.state
@@ -163,10 +209,21 @@ def move(session: Session, row: Job, to: JobState, reason: str, category: str = 
     append_event(session, row, before, reason, category)
 
 
-def append_event(session: Session, row: Job, before: JobState | None, reason: str, category: str = "") -> None:
-    session.add(Event(job_id=row.job_id, before=before, after=row.state, reason=reason, category=category))
+def append_event(
+    session: Session,
+    row: Job,
+    before: JobState | None,
+    reason: str,
+    category: str = "",
+    owner: Owner | None = None,
+) -> None:
+    """The event's flow run is `owner`'s, or that of whoever holds the job."""
+    by = owner.owner_id if owner is not None else row.owner_id
+    event = Event(job_id=row.job_id, before=before, after=row.state, reason=reason, category=category, owner_id=by)
+    session.add(event)
 
 
+@patient
 def request_cancel(db: Database, job_id: str, reason: str = "asked to cancel") -> JobRecord:
     """Ask the flow that works on a job to cancel it; cancel it here and now when no live flow does.
 
@@ -190,6 +247,7 @@ def _cancel(session: Session, row: Job, reason: str) -> None:
         append_event(session, row, row.state, f"{reason}: waiting for its flow", "cancelled")
 
 
+@patient
 def cancel_requested(db: Database, job_ids: Iterable[str]) -> set[str]:
     """Those of `job_ids` that somebody asked to cancel and that have not ended yet."""
     asked: set[str] = set()

@@ -32,6 +32,13 @@ def upsert(session: Session, model: type[Base], keys: Sequence[str], row: Row, f
     session.execute(statement.on_conflict_do_update(index_elements=list(keys), set_=dict(fresh)))
 
 
+def add_up(session: Session, model: type[Base], key: Row, amounts: Row) -> None:
+    """Insert the row of `key` with these amounts, or add them to those that are there."""
+    statement = _insert(session, model).values(**key, **amounts)
+    sums = {name: getattr(model, name) + statement.excluded[name] for name in amounts}
+    session.execute(statement.on_conflict_do_update(index_elements=list(key), set_=sums))
+
+
 def _insert(session: Session, model: type[Base]) -> sqlite.Insert | postgresql.Insert:
     make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     return make(model)

@@ -7,10 +7,12 @@ from sqlalchemy.orm import Session
 from sql.edit_jobs import append_event, load
 from sql.models import Holder, Job
 from sql.owners import is_dead, seen
+from sql.patience import patient
 from sql.records import Owner
 from sql.session import Database
 
 
+@patient
 def take_job(db: Database, job_id: str, owner: Owner) -> bool:
     """Take the lease: True when it was free, is `owner`'s already, or its holder is dead.
 
@@ -36,6 +38,7 @@ def _take_over(session: Session, row: Job) -> bool:
     return True
 
 
+@patient
 def release_job(db: Database, job_id: str, owner: Owner) -> None:
     """Give the lease back. A lease that another flow has taken over stays with that one."""
     with db.write() as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -12,17 +13,20 @@ from sqlalchemy.orm import Session, aliased
 from edits import wire
 from edits.errors import PermanentError
 from edits.job import Marker
-from edits.lineage import ChunkLineage, Lineage, SourceLineage, WorkingForm
-from edits.media.records import StreamDigest
+from edits.lineage import ChunkLineage, Lineage, Origin, SourceLineage, WorkingForm
+from edits.media.records import Check, StreamDigest
 from sql.artifacts import newest_output
 from sql.edit_jobs import full_id, request_of
-from sql.models import Artifact, ArtifactInput, Chunk, Job, ModelVersion, Source
+from sql.flow_runs import flow_run_of
+from sql.models import Artifact, ArtifactInput, Chunk, Job, ModelVersion, QcResult, Source
+from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
 
 Record = TypeVar("Record")
 
 
+@patient
 def lineage_of(db: Database, what: str) -> Lineage:
     """The lineage of the deliverable with this sha256 (64 hex digits), or of a job's (id or the beginning of one).
 
@@ -70,7 +74,22 @@ def _lineage(session: Session, output: Artifact) -> Lineage:
         source=SourceLineage(source.sha256, request.source, source.size, source.frames),
         chunks=_chunks(session, output),
         code_version=made_by["code_version"],
+        encoding=made_by.get("encoding", ""),
+        credentials=made_by.get("credentials", ""),
+        origin=_origin(session, output.owner_id),
+        checks=_checks(session, output),
     )
+
+
+def _origin(session: Session, owner_id: str | None) -> Origin | None:
+    run = flow_run_of(session, owner_id)
+    return None if run is None else Origin(**asdict(run))
+
+
+def _checks(session: Session, output: Artifact) -> tuple[Check, ...]:
+    about = (QcResult.job_id == output.job_id, QcResult.sha256 == output.sha256)
+    rows = session.scalars(sa.select(QcResult).where(*about).order_by(QcResult.qc_result_id))
+    return tuple(Check(row.name, row.passed, row.expected, row.found) for row in rows)
 
 
 def _copies(session: Session, output: Artifact) -> tuple[str, ...]:
@@ -116,6 +135,8 @@ def _chunk(edited: Artifact, chunk: Chunk, version: ModelVersion, input_sha256: 
         dispatch_id=marker.dispatch_id,
         seconds=marker.seconds,
         versions=marker.versions,
+        converter=version.converter,
+        loras=version.loras,
     )
 
 

@@ -7,14 +7,21 @@ from sqlalchemy.orm import Session
 
 from sql.inserts import insert_new
 from sql.models import Artifact, ModelVersion
+from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
 
 
-def record_model_version(db: Database, weights: str, digest: str, editor: str, editor_version: str) -> None:
-    """`digest` is over the weights, empty for editors without a model. `record_plan` calls for this by itself."""
+@patient
+def record_model_version(
+    db: Database, weights: str, digest: str, editor: str, editor_version: str, converter: str = "", loras: str = ""
+) -> None:
+    """`digest` is over the weights with their LoRAs, empty for editors without a model. `record_plan` records the
+    version by itself; this one adds where the files come from: `converter`, and `loras` with scale and digest."""
     with db.write() as session:
-        ensure_model_version(session, weights, digest, editor, editor_version)
+        version = ensure_model_version(session, weights, digest, editor, editor_version)
+        row = session.get_one(ModelVersion, version)
+        row.converter, row.loras = converter, loras
 
 
 def ensure_model_version(session: Session, weights: str, digest: str, editor: str, editor_version: str) -> int:

@@ -5,7 +5,7 @@ Nothing but `sql` reads these classes: its functions hand out the frozen records
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -50,6 +50,14 @@ class Manifest(Base):
     recorded_at: Mapped[datetime] = _recorded()
 
 
+class ManifestContent(Base):
+    """The manifest's bytes, apart from the row that every job points at."""
+
+    __tablename__ = "manifest_content"
+    manifest_id: Mapped[str] = mapped_column(sa.ForeignKey("manifest.manifest_id"), primary_key=True)
+    content: Mapped[bytes] = mapped_column(sa.LargeBinary())
+
+
 class Source(Base):
     __tablename__ = "source"
     sha256: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
@@ -70,6 +78,32 @@ class Holder(Base):
     pid: Mapped[int]
     process_started: Mapped[float]
     seen_at: Mapped[datetime] = _recorded()
+
+
+class Environment(Base):
+    """What was installed, by the digest over it."""
+
+    __tablename__ = "environment"
+    lock_digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    packages: Mapped[dict[str, str]] = mapped_column(Json)
+    """Distribution to version, Python included."""
+
+
+class FlowRun(Base):
+    """Who had it done, where, with which settings and which code: written once, when an owner begins."""
+
+    __tablename__ = "flow_run"
+    owner_id: Mapped[str] = mapped_column(sa.ForeignKey("owner.owner_id"), primary_key=True)
+    flow_run_id: Mapped[str] = mapped_column(sa.String(64), server_default=_EMPTY, index=True)
+    """Prefect's; empty outside of Prefect."""
+    flow: Mapped[str] = _text()
+    submitted_by: Mapped[str] = _text()
+    settings: Mapped[dict[str, Any]] = mapped_column(Json)
+    """As resolved, secrets left out."""
+    code_version: Mapped[str] = _text()
+    lock_digest: Mapped[str] = mapped_column(sa.ForeignKey("environment.lock_digest"))
+    image_digest: Mapped[str] = _text()
+    started_at: Mapped[datetime] = _recorded()
 
 
 class Job(Base):
@@ -105,11 +139,13 @@ class Event(Base):
     __table_args__ = (sa.Index(None, "job_id", "event_id"),)
     event_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     job_id: Mapped[str] = mapped_column(sa.ForeignKey("edit_job.job_id"))
-    at: Mapped[datetime] = _recorded()
+    at: Mapped[datetime] = mapped_column(UtcDateTime(), server_default=utc_now(), index=True)
     before: Mapped[JobState | None] = mapped_column(checked(JobState, "before"))
     after: Mapped[JobState] = mapped_column(checked(JobState, "after"))
     reason: Mapped[str] = mapped_column(sa.Text())
     category: Mapped[str] = _word(32)
+    owner_id: Mapped[str | None] = mapped_column(sa.ForeignKey("owner.owner_id"))
+    """The flow run that held the job; null when none did."""
 
 
 class ModelVersion(Base):
@@ -122,8 +158,22 @@ class ModelVersion(Base):
     editor_version: Mapped[str] = mapped_column(sa.String(64))
     weights: Mapped[str] = mapped_column(sa.String(64))
     digest: Mapped[str] = _word(64)
-    """Empty for editors without a model."""
+    """Over the weights with their LoRAs; empty for editors without a model."""
     recorded_at: Mapped[datetime] = _recorded()
+    converter: Mapped[str] = _text()
+    """What made the weights' files of the released ones, with its version; empty when nothing did."""
+    loras: Mapped[str] = _text()
+    """`name@scale sha256`, one a line."""
+
+
+class JobModel(Base):
+    """Which model versions a job was ever planned for: the way from a model to all that it touched."""
+
+    __tablename__ = "job_model"
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("edit_job.job_id"), primary_key=True)
+    model_version_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("model_version.model_version_id"), primary_key=True, index=True
+    )
 
 
 class Dispatch(Base):
@@ -142,6 +192,17 @@ class Dispatch(Base):
     created_at: Mapped[datetime] = _recorded()
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
     reason: Mapped[str] = _text()
+
+
+class Round(Base):
+    """One round of a dispatch, and why there had to be one."""
+
+    __tablename__ = "dispatch_round"
+    dispatch_id: Mapped[str] = mapped_column(sa.ForeignKey("dispatch.dispatch_id"), primary_key=True)
+    round: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    cause: Mapped[str] = _text()
+    owner_id: Mapped[str | None] = mapped_column(sa.ForeignKey("owner.owner_id"))
+    started_at: Mapped[datetime] = _recorded()
 
 
 class Chunk(Base):
@@ -189,10 +250,38 @@ class Attempt(Base):
     category: Mapped[str] = _word(32)
     message: Mapped[str] = _text()
     gpu_seconds: Mapped[float] = mapped_column(server_default=_ZERO)
+    price: Mapped[float] = mapped_column(server_default=_ZERO)
+    """Of a GPU hour, then."""
+    currency: Mapped[str] = _word(8)
     device: Mapped[str] = _text()
     host: Mapped[str] = _text()
     started_at: Mapped[datetime] = mapped_column(UtcDateTime())
-    ended_at: Mapped[datetime] = mapped_column(UtcDateTime())
+    ended_at: Mapped[datetime] = mapped_column(UtcDateTime(), index=True)
+
+
+class Share(Base):
+    """What of an attempt's GPU-seconds belongs to one job."""
+
+    __tablename__ = "attempt_share"
+    share_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    attempt_id: Mapped[int] = mapped_column(sa.ForeignKey("attempt.attempt_id"), index=True)
+    job_id: Mapped[str | None] = mapped_column(sa.ForeignKey("edit_job.job_id"), index=True)
+    """Null when no job had claimed the chunks."""
+    chunks: Mapped[int]
+    gpu_seconds: Mapped[float]
+
+
+class DailyUsage(Base):
+    """The sum of all shares, by the UTC day on which their attempts ended; changed in the attempt's transaction."""
+
+    __tablename__ = "daily_usage"
+    day: Mapped[date] = mapped_column(sa.Date(), primary_key=True)
+    project: Mapped[str] = mapped_column(sa.Text(), primary_key=True)
+    editor: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    currency: Mapped[str] = mapped_column(sa.String(8), primary_key=True, server_default=_EMPTY)
+    chunks: Mapped[int] = mapped_column(sa.BigInteger(), server_default=_ZERO)
+    gpu_seconds: Mapped[float] = mapped_column(server_default=_ZERO)
+    cost: Mapped[float] = mapped_column(server_default=_ZERO)
 
 
 class Artifact(Base):
@@ -220,6 +309,20 @@ class Artifact(Base):
     key: Mapped[str] = mapped_column(sa.String(64), server_default=_EMPTY, index=True)
     details: Mapped[dict[str, Any]] = mapped_column(Json)
     recorded_at: Mapped[datetime] = _recorded()
+    owner_id: Mapped[str | None] = mapped_column(sa.ForeignKey("owner.owner_id"))
+    """The flow run that made it: of deliverables."""
+
+
+class ArtifactStream(Base):
+    """A deliverable's streams by the digest of their packets: what stays when a file is signed or rewrapped."""
+
+    __tablename__ = "artifact_stream"
+    artifact_id: Mapped[int] = mapped_column(sa.ForeignKey("artifact.artifact_id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(sa.String(16))
+    codec: Mapped[str] = mapped_column(sa.String(64))
+    packets: Mapped[int] = mapped_column(sa.BigInteger())
+    sha256: Mapped[str] = mapped_column(sa.String(64), index=True)
 
 
 class ArtifactInput(Base):

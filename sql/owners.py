@@ -70,6 +70,17 @@ def owner_is_dead(owner: Owner, unseen: timedelta, stale_seconds: float = STALE_
     return unseen > timedelta(seconds=stale_seconds)
 
 
+def at_work(session: Session) -> list[Owner]:
+    """Live flows that hold jobs or unfinished dispatches. Reads only what the first revision has already."""
+    holds_job = sa.exists().where(Job.owner_id == Holder.owner_id)
+    holds_dispatch = sa.exists().where(Dispatch.owner_id == Holder.owner_id, Dispatch.state.not_in(ENDED))
+    columns = (Holder.owner_id, Holder.host, Holder.pid, Holder.process_started, Holder.seen_at)
+    rows = session.execute(sa.select(*columns).where(holds_job | holds_dispatch).order_by(Holder.owner_id))
+    holders = [Holder(**row._mapping) for row in rows]
+    dead = dead_among(session, holders)
+    return [owner_of(holder) for holder in holders if holder.owner_id not in dead]
+
+
 def owner_of(holder: Holder) -> Owner:
     return Owner(holder.owner_id, holder.host, holder.pid, holder.process_started)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from edits.job import EditJob, JobState
 
@@ -47,6 +48,24 @@ class Owner:
     pid: int
     process_started: float
     """Unix seconds, as the operating system states it: tells a reused pid from the process itself."""
+
+
+@dataclass(frozen=True)
+class FlowRunRecord:
+    """Who had a flow run done, with which settings and which code."""
+
+    flow_run_id: str
+    """Prefect's; empty outside of Prefect."""
+    flow: str
+    submitted_by: str
+    settings: dict[str, Any]
+    """As resolved, secrets left out."""
+    code_version: str
+    packages: dict[str, str]
+    """What is installed, Python included."""
+    lock_digest: str
+    """sha256 over `packages`."""
+    image_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +171,11 @@ class AttemptRecord:
     host: str
     started_at: datetime
     ended_at: datetime
+    chunks: tuple[str, ...] = ()
+    """Keys of the chunks that the seconds were spent on; the jobs that claimed them pay in equal parts."""
+    price: float = 0.0
+    """Of a GPU hour, as it was set when the attempt ended."""
+    currency: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from edits.errors import DatabaseError
+from sql.owners import at_work
 from sql.session import BUSY_SECONDS, Database, connect
 from sql.translation import MIGRATE
 
@@ -43,24 +44,38 @@ def migrate(database: Database) -> None:
     """Bring an empty or an older database to the code's revision, in one transaction.
 
     Raises:
-        DatabaseError: it is at a revision that this code does not know.
+        DatabaseError: it is at a revision that this code does not know, or a flow is at work on it.
+        BusyError: another process is migrating it or keeps a table locked.
     """
     with database.write() as session:
+        found = _revision(session)
+        if found not in (None, head()):
+            _refuse_while_flows_run(database, session)
         try:
             command.upgrade(config(session.connection()), "head")
         except CommandError as error:
             raise _other_revision(database, _revision(session)) from error
 
 
-def open_database(url: str, busy_seconds: float = BUSY_SECONDS) -> Database:
+def _refuse_while_flows_run(database: Database, session: Session) -> None:
+    for owner in at_work(session):
+        raise DatabaseError(
+            f"the database {database} is in use by a running flow (process {owner.pid} on {owner.host.split('/')[0]}): "
+            f"let it end or stop it, then run `{MIGRATE}` again"
+        )
+
+
+def open_database(url: str, busy_seconds: float = BUSY_SECONDS, patience: float = 0.0) -> Database:
     """Connect to a database that is at the code's revision. A new SQLite file is made and given its tables.
+
+    `busy_seconds` and `patience` are those of `sql.connect`.
 
     Raises:
         DatabaseError: a URL that cannot be used, another revision (it is never migrated here), a file that is no
             database or cannot be written.
         BusyError: locked or unreachable.
     """
-    database = connect(url, busy_seconds)
+    database = connect(url, busy_seconds, patience)
     try:
         _ready(database)
     except BaseException:

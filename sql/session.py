@@ -1,7 +1,8 @@
 """The connection: a `Database` with its read and write transactions, and what SQLite and PostgreSQL must be told.
 
 A write transaction on SQLite begins with BEGIN IMMEDIATE: one that reads first and writes later would otherwise fail
-as soon as another process wrote in between, without waiting.
+as soon as another process wrote in between, without waiting. One on PostgreSQL that loses its connection while it
+commits asks the server afterwards whether it was committed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from edits.errors import BusyError, DatabaseError
+from sql.commits import commit
 from sql.translation import shown, translated
 
 BUSY_SECONDS = 45.0
@@ -29,6 +31,15 @@ BUSY_SECONDS = 45.0
 STATEMENT_SECONDS = 120
 """PostgreSQL: a statement that takes longer is stopped."""
 
+IDLE_SECONDS = 300
+"""PostgreSQL: a transaction that its process has forgotten for this long is rolled back, and its locks with it."""
+
+POOL_SIZE = 10
+"""Connections that one process keeps; a flow has fewer threads than that."""
+
+DRIVER = "postgresql+psycopg"
+"""How a PostgreSQL URL begins."""
+
 
 @dataclass(frozen=True)
 class Database:
@@ -36,6 +47,8 @@ class Database:
 
     url: URL
     engine: Engine
+    patience: float = 0.0
+    """Seconds for which `sql`'s functions go on trying while the database is locked or cannot be reached."""
 
     def __str__(self) -> str:
         return shown(self.url)
@@ -43,23 +56,33 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A transaction that sees one state of the database and changes nothing."""
-        with translated(self.url), Session(self.engine) as session:
+        with translated(self.url), Session(self.engine.execution_options(**self._snapshot)) as session:
             yield session
+
+    @property
+    def _snapshot(self) -> dict[str, Any]:
+        """SQLite's transactions see one state anyway."""
+        if self.url.get_backend_name() == "sqlite":
+            return {}
+        return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that is committed at the block's end, or not at all when the block raises."""
         engine = self.engine.execution_options(begin="BEGIN IMMEDIATE")
-        with translated(self.url), Session(engine, expire_on_commit=False) as session, session.begin():
+        with translated(self.url), Session(engine, expire_on_commit=False) as session:
             yield session
+            commit(session, self.engine, self.patience)
 
     def close(self) -> None:
         """Close the pooled connections; SQLite then folds its WAL file back."""
         self.engine.dispose()
 
 
-def connect(url: str, busy_seconds: float = BUSY_SECONDS) -> Database:
+def connect(url: str, busy_seconds: float = BUSY_SECONDS, patience: float = 0.0) -> Database:
     """Connect without looking at the tables. A new SQLite file is made (empty), its folder as well.
+
+    `busy_seconds` is how long one statement waits for a lock, `patience` how long a function tries again.
 
     Raises:
         DatabaseError: the URL cannot be read, or is of a database that is not supported, or its driver is missing.
@@ -67,8 +90,8 @@ def connect(url: str, busy_seconds: float = BUSY_SECONDS) -> Database:
     """
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
-        return _connect_sqlite(parsed, busy_seconds)
-    return Database(parsed, _engine(parsed, **_postgresql_arguments(busy_seconds)))
+        return _connect_sqlite(parsed, busy_seconds, patience)
+    return _connect_postgresql(parsed, busy_seconds, patience)
 
 
 def _parsed(url: str) -> URL:
@@ -100,7 +123,7 @@ def _engine(url: URL, **arguments: Any) -> Engine:
 # -- SQLite -----------------------------------------------------------------------------------------------------------
 
 
-def _connect_sqlite(url: URL, busy_seconds: float) -> Database:
+def _connect_sqlite(url: URL, busy_seconds: float, patience: float) -> Database:
     folder = Path(str(url.database).removeprefix("file:")).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +132,7 @@ def _connect_sqlite(url: URL, busy_seconds: float) -> Database:
     engine = _engine(url, connect_args={"timeout": busy_seconds})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
-    database = Database(url, engine)
+    database = Database(url, engine, patience)
     _use_wal(database, busy_seconds)
     return database
 
@@ -151,6 +174,25 @@ def _set_wal(database: Database) -> None:
 # -- PostgreSQL -------------------------------------------------------------------------------------------------------
 
 
-def _postgresql_arguments(busy_seconds: float) -> dict[str, Any]:
-    options = f"-c lock_timeout={int(busy_seconds * 1000)} -c statement_timeout={STATEMENT_SECONDS * 1000}"
-    return {"pool_pre_ping": True, "connect_args": {"options": options, "connect_timeout": 10}}
+def _connect_postgresql(url: URL, busy_seconds: float, patience: float) -> Database:
+    if url.drivername != DRIVER:
+        raise DatabaseError(f"the database {shown(url)}: begin its URL with {DRIVER}://, the driver that is tested")
+    arguments = {"options": _options(url, busy_seconds), "connect_timeout": 10, "application_name": "samaflow"}
+    # A ping before each use: the server may have been started anew since the connection was.
+    engine = _engine(
+        url, pool_pre_ping=True, pool_size=POOL_SIZE, pool_timeout=max(busy_seconds, 1.0), connect_args=arguments
+    )
+    return Database(url, engine, patience)
+
+
+def _options(url: URL, busy_seconds: float) -> str:
+    """What each connection is told; the URL's own options come first, so that these hold."""
+    limits = {
+        "lock_timeout": int(busy_seconds * 1000),
+        "statement_timeout": STATEMENT_SECONDS * 1000,
+        "idle_in_transaction_session_timeout": IDLE_SECONDS * 1000,
+        "TimeZone": "UTC",
+    }
+    given = url.query.get("options", ())
+    words = [given] if isinstance(given, str) else list(given)
+    return " ".join([*words, *(f"-c {name}={value}" for name, value in limits.items())])

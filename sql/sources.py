@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import json
 
+from edits.errors import PermanentError
 from sql.base import utc_now
 from sql.inserts import insert_new, upsert
-from sql.models import Artifact, Manifest, Source
+from sql.models import Artifact, Manifest, ManifestContent, Source
+from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
 
 
-def record_manifest(db: Database, manifest_id: str, name: str, sha256: str, rows: int) -> None:
-    """`sha256` is over the manifest's bytes, `rows` its number of jobs asked for, good or bad."""
+@patient
+def record_manifest(db: Database, manifest_id: str, name: str, sha256: str, rows: int, content: bytes = b"") -> None:
+    """`sha256` is over the manifest's bytes, `rows` its number of jobs asked for, good or bad. The bytes themselves are
+    kept as well when they are given."""
     row = {"manifest_id": manifest_id, "name": name, "sha256": sha256, "rows": rows}
     with db.write() as session:
         insert_new(session, Manifest, [row])
+        if content:
+            insert_new(session, ManifestContent, [{"manifest_id": manifest_id, "content": content}])
 
 
+@patient
+def manifest_content(db: Database, manifest_id: str) -> bytes:
+    """The bytes of a manifest, as they were read.
+
+    Raises:
+        PermanentError: no such manifest, or its bytes were not kept.
+    """
+    with db.read() as session:
+        row = session.get(ManifestContent, manifest_id)
+        if row is None:
+            raise PermanentError(f"the bytes of manifest {manifest_id} are not recorded")
+        return row.content
+
+
+@patient
 def record_source(db: Database, sha256: str, uri: str, size: int, frames: int, details_json: str = "{}") -> None:
     """A source by the digest of its bytes. Seen elsewhere the next time: the newest `uri` is kept on the source, all
     of them as artifacts. `size` in bytes; `details_json` is an object (rate, picture size, colour)."""
@@ -26,4 +47,15 @@ def record_source(db: Database, sha256: str, uri: str, size: int, frames: int, d
     artifact = {"kind": ArtifactKind.SOURCE, "sha256": sha256, "uri": uri, "size": size, "details": {}}
     with db.write() as session:
         upsert(session, Source, ["sha256"], {"sha256": sha256, **facts}, {**facts, "recorded_at": utc_now()})
+        insert_new(session, Artifact, [artifact])
+
+
+@patient
+def record_lost_source(db: Database, sha256: str, uri: str, frames: int) -> None:
+    """A source of which a plan alone is left: it has at least `frames` frames, and its size is not known. One that is
+    recorded stays as it is."""
+    source = {"sha256": sha256, "uri": uri, "size": 0, "frames": frames, "details": {}}
+    artifact = {"kind": ArtifactKind.SOURCE, "sha256": sha256, "uri": uri, "size": 0, "details": {}}
+    with db.write() as session:
+        insert_new(session, Source, [source])
         insert_new(session, Artifact, [artifact])

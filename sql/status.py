@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 from edits.job import JobState
 from sql.edit_jobs import batches, event_of, record_of, rows_of
 from sql.models import Chunk, Event, Job, JobChunk
+from sql.patience import patient
 from sql.records import JobStatus
 from sql.session import Database
 
 
+@patient
 def counts(db: Database, manifest_id: str | None = None) -> dict[JobState, int]:
     """Jobs by state, of one manifest or all; every state is there, in the order of a job's life."""
     query = sa.select(Job.state, sa.func.count()).group_by(Job.state)
@@ -24,6 +26,7 @@ def counts(db: Database, manifest_id: str | None = None) -> dict[JobState, int]:
     return dict.fromkeys(JobState, 0) | found
 
 
+@patient
 def job_table(
     db: Database,
     manifest_id: str | None = None,

@@ -5,6 +5,7 @@ Messages name the database without its password and never repeat a statement's v
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,12 @@ _POSTGRESQL: dict[str, tuple[type[SamaflowError], str]] = {
 }
 """By SQLSTATE, the longest prefix first."""
 
+_REFUSALS = (
+    (r"password authentication failed|no password supplied|no pg_hba.conf entry|role \".*\" does not exist", "28"),
+    (r"database \".*\" does not exist", "3D"),
+)
+"""psycopg gives no SQLSTATE while it connects: what the server says, to one."""
+
 _OTHER_REVISION = ("no such table", "no such column", "has no column named", "undefinedtable", "undefinedcolumn")
 
 
@@ -72,7 +79,7 @@ def translated(url: URL) -> Iterator[None]:
 def _found(error: exc.StatementError) -> tuple[type[SamaflowError], str]:
     cause = error.orig
     table = _SQLITE | _POSTGRESQL
-    code = str(getattr(cause, "sqlite_errorname", "") or getattr(cause, "sqlstate", "") or "")
+    code = str(getattr(cause, "sqlite_errorname", "") or getattr(cause, "sqlstate", "") or _refusal(cause))
     for prefix in sorted(table, key=len, reverse=True):
         if code.startswith(prefix):
             return table[prefix]
@@ -84,6 +91,10 @@ def _found(error: exc.StatementError) -> tuple[type[SamaflowError], str]:
     if isinstance(error, exc.OperationalError) and (error.connection_invalidated or not code):
         return BusyError, f"cannot be reached ({_first_line(cause)}): see that it runs, then try again"
     return DatabaseError, f"failed: {_first_line(cause)}"
+
+
+def _refusal(cause: BaseException | None) -> str:
+    return next((code for phrase, code in _REFUSALS if re.search(phrase, str(cause))), "")
 
 
 def _first_line(cause: BaseException | None) -> str:

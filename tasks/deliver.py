@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 import sql
 from edits import storage, wire
 from edits.errors import StateError, VerificationError
-from edits.job import Chunk, JobState, Marker, VideoPlan
+from edits.job import Chunk, EditJob, JobState, Marker, VideoPlan
 from edits.keys import sha256_of
 from edits.media import child
 from edits.media.asked import as_asked
@@ -20,7 +20,7 @@ from edits.media.maskfile import mask_name, mask_path
 from edits.media.records import Check, FrameIndex, Picture, Pictures, QcReport, StitchChunk, StitchRequest, Verification
 from edits.media.still import after_name, before_name
 from edits.trust import readable
-from tasks import publish, record
+from tasks import publish, record, sign
 from tasks.intake import index_of, source_file
 from tasks.report import frames_to_show
 from tasks.run import Run
@@ -54,12 +54,17 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         if seams is not None:
             verification = replace(verification, checks=(*verification.checks, seams))
         check(run, plan, request, verification)
-        finished = Path(request.output)
         keep_pictures(run, plan, request)
         keep_masks(run, plan, request)
-        publish.publish(run, job, finished, verification, markers)
-        record.end_job(run, job, JobState.DELIVERED, f"published as {readable(job.output)}")
-        return verification
+        finished = sign.finish(run, plan, Path(request.output), Path(request.source), verification)
+        publish.publish(run, job, finished, markers)
+        record.end_job(run, job, JobState.DELIVERED, _published(job, finished))
+        return finished.verification
+
+
+def _published(job: EditJob, finished: sign.Finished) -> str:
+    said = "; without content credentials" if finished.credentials == sign.OFF else ""
+    return f"published as {readable(job.output)}{said}"
 
 
 def markers_of(run: Run, plan: VideoPlan) -> dict[str, Marker]:
@@ -167,9 +172,8 @@ def _here(run: Run, path: str, copy: Path) -> Path:
 
 
 def check(run: Run, plan: VideoPlan, request: StitchRequest, verification: Verification) -> None:
-    """Record the checks; if one failed, keep the file aside and say which."""
+    """Keep the checks with the job; if one failed, record them, keep the file aside and say which."""
     job = plan.job
-    sql.record_qc(run.db, job.job_id, verification.checks)
     run.checks[job.job_id] = verification.checks
     wrong = [check for check in verification.checks if not check.passed]
     accepted = tuple(check.name for check in wrong if check.name in run.settings.qc_accept)
@@ -178,6 +182,7 @@ def check(run: Run, plan: VideoPlan, request: StitchRequest, verification: Verif
     run.store.put_bytes(storage.qc_path(job.job_id), wire.dump(report))
     if not failed:
         return
+    sql.record_qc(run.db, plan.job.job_id, verification.sha256, verification.checks)
     aside = run.settings.state_folder / "failed" / f"{plan.job.job_id}{Path(request.output).suffix}"
     aside.parent.mkdir(parents=True, exist_ok=True)
     Path(request.output).replace(aside)

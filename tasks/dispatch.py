@@ -23,6 +23,8 @@ from tasks.wave import Wave, pack, shard_chunk
 POLL_SECONDS = 0.2
 LOOK_SECONDS = 2.0
 """Pause between looks at what others do: claims of other flows, cancellations."""
+FAREWELL_SECONDS = 10.0
+"""How long workers whose chunks are all done or withdrawn may take to end by themselves."""
 SPLITS_AHEAD = 2
 """Rows that are indexed and split at once."""
 BACKLOG_PER_WORKER = 64
@@ -93,12 +95,20 @@ class Dispatcher:
                 self._watch(look)
                 yield from self._ready(look)
                 time.sleep(POLL_SECONDS)
+            self._let_workers_end()
         except KeyboardInterrupt:
             self._cancel_all()
             raise
         finally:
             for wave in self._waves:
                 wave.stop("the flow ended")
+
+    def _let_workers_end(self) -> None:
+        """The chunks are done before their workers have said good-bye: what they cost is in their last words."""
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        while self._waves and time.monotonic() < deadline:
+            self._watch(look=False)
+            time.sleep(POLL_SECONDS)
 
     # -- splitting
 
@@ -158,7 +168,7 @@ class Dispatcher:
             except RecordError as error:
                 sql.end_dispatch(self._run.db, dispatch.dispatch_id, DispatchState.FAILED, str(error))
                 continue
-            self._begin(Wave(self._run, dispatch, shards))
+            self._begin(Wave(self._run, dispatch, shards), "its flow died; taken over with its shards")
 
     def _read_shard(self, dispatch_id: str, index: int) -> Shard:
         path = storage.shard_path(dispatch_id, index)
@@ -181,7 +191,7 @@ class Dispatcher:
             for index, groups in enumerate(pack(chunks, free))
         ]
         self._write(dispatch.dispatch_id, shards)
-        self._begin(Wave(self._run, dispatch, shards))
+        self._begin(Wave(self._run, dispatch, shards), "the first")
         return len(shards)
 
     def _write(self, dispatch_id: str, shards: Sequence[Shard]) -> None:
@@ -192,13 +202,13 @@ class Dispatcher:
             self._run.store.put_bytes(storage.shard_path(dispatch_id, shard.index), data)
         sql.record_shards(self._run.db, dispatch_id, len(shards), whole.hexdigest(), self._run.owner)
 
-    def _begin(self, wave: Wave) -> None:
+    def _begin(self, wave: Wave, cause: str) -> None:
         self._waves.append(wave)
         for job in self._open.values():
             if job.waiting & wave.missing and sql.job(self._run.db, job.job.job_id).state is JobState.QUEUED:
                 self._run.board.stage(job.job.line, "edit", total=len(job.prepared.missing))
                 sql.change_state(self._run.db, job.job.job_id, JobState.EDITING, f"dispatch {wave.dispatch_id}")
-        wave.start_round()
+        wave.start_round(cause)
 
     # -- watching
 

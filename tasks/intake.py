@@ -39,7 +39,7 @@ def take_in(run: Run, data: bytes, name: str, folder: Path) -> Order:
     """
     order = read_order(run, data, name, folder)
     sha256 = hashlib.sha256(data).hexdigest()
-    sql.record_manifest(run.db, order.manifest_id, name, sha256, len(order.rows) + len(order.errors))
+    sql.record_manifest(run.db, order.manifest_id, name, sha256, len(order.rows) + len(order.errors), data)
     return order
 
 

@@ -13,13 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import sql
-from edits.errors import BusyError, OutputError, StateError, StoreError, is_transient
+from edits import storage, wire
+from edits.errors import BusyError, OutputError, RecordError, StateError, StoreError, is_transient
 from edits.job import TERMINAL, EditJob, JobState, Marker
 from edits.keys import sha256_of
-from edits.media.records import Verification
+from edits.lineage import Delivery
+from edits.provenance import SIDECAR, Sidecar
 from edits.storage import Store
 from edits.trust import local_path, readable
 from tasks.run import Run
+from tasks.sign import Finished
 from tasks.version import code_version
 
 WAIT_SECONDS = 1.0
@@ -41,21 +44,13 @@ def take_or_wait(run: Run, job: EditJob) -> bool:
     record = sql.job(run.db, job.job_id)
     if stands(run, job) and job.job_id not in run.renew:
         if record.state is not JobState.DELIVERED:
-            _catch_up(run, job, record.state)
+            sql.walk_to_delivered(run.db, job.job_id, "the published file has the recorded digest")
         return True
     if waited and record.state in TERMINAL and not is_transient(record.failure_category):
         raise StateError(f"job {job.job_id}: another flow ended it as {record.state}: {record.failure_message}")
     if record.state is not JobState.PLANNED:
         sql.change_state(run.db, job.job_id, JobState.PLANNED, f"taken up again from {record.state}")
     return False
-
-
-def _catch_up(run: Run, job: EditJob, state: JobState) -> None:
-    """The file was published and the flow died before it said so: walk the states that are left."""
-    path = [JobState.PLANNED, JobState.SPLITTING, JobState.QUEUED, JobState.STITCHING, JobState.CHECKING]
-    rest = path[path.index(state) + 1 :] if state in path else path
-    for step in (*rest, JobState.DELIVERED):
-        sql.change_state(run.db, job.job_id, step, "the published file has the recorded digest")
 
 
 def stands(run: Run, job: EditJob) -> bool:
@@ -79,23 +74,73 @@ def check_place(run: Run, job: EditJob) -> None:
         _check_folder(local_path(job.output).parent)
 
 
-def publish(run: Run, job: EditJob, finished: Path, verification: Verification, markers: Mapping[str, Marker]) -> None:
+def publish(run: Run, job: EditJob, finished: Finished, markers: Mapping[str, Marker]) -> None:
     """Record the digest of `finished` and its chunks, then put it at the output: whole or not at all.
 
     Raises:
         OutputError: a file that is not this job's stands there, or the folder cannot be written.
         StoreError: the disk or bucket is full or does not answer.
     """
-    facts = (verification.sha256, verification.size, verification.streams, code_version())
-    sql.record_output_digest(run.db, job.job_id, job.output, *facts)
-    sql.record_lineage(run.db, job.job_id, {key: marker.sha256 for key, marker in markers.items()})
+    _record(run, job, finished, {key: marker.sha256 for key, marker in markers.items()})
     if job.output.startswith("file:"):
-        _publish_file(run, job, finished, local_path(job.output))
+        target = local_path(job.output)
+        if finished.sidecar is not None:
+            _put_beside(run, job, target.with_name(target.name + SIDECAR), finished.sidecar)
+        _publish_file(run, job, finished.path, target)
         return
     if _size(run, job.output) is not None and not _replaces(run, job):
         raise OutputError(_taken(run, job.output))
     folder, name = job.output.rsplit("/", 1)
-    Store(folder, endpoint_url=run.settings.endpoint_url).put_file(name, finished)
+    store = Store(folder, endpoint_url=run.settings.endpoint_url)
+    if finished.sidecar is not None:
+        store.put_bytes(name + SIDECAR, finished.sidecar)
+    store.put_file(name, finished.path)
+
+
+def _record(run: Run, job: EditJob, finished: Finished, used: dict[str, str]) -> None:
+    """In the database, and in the store for the day on which that is lost."""
+    verification = finished.verification
+    made = Delivery(
+        job_id=job.job_id,
+        uri=job.output,
+        sha256=verification.sha256,
+        size=verification.size,
+        streams=verification.streams,
+        chunks=used,
+        code_version=code_version(),
+        encoding=verification.encoding,
+        credentials=finished.credentials,
+    )
+    sql.record_output_digest(
+        run.db,
+        made.job_id,
+        made.uri,
+        made.sha256,
+        made.size,
+        made.streams,
+        made.code_version,
+        owner=run.owner,
+        encoding=made.encoding,
+        credentials=made.credentials,
+    )
+    sql.record_lineage(run.db, job.job_id, used)
+    sql.record_qc(run.db, job.job_id, made.sha256, verification.checks)
+    run.store.put_bytes(storage.delivery_path(job.job_id), wire.dump(made))
+
+
+def _put_beside(run: Run, job: EditJob, path: Path, content: bytes) -> None:
+    """The credentials of a file that cannot carry them. Only a file of that kind is replaced."""
+    if path.exists() and not _replaces(run, job):
+        try:
+            wire.load(Sidecar, path.read_bytes(), str(path))
+        except RecordError as error:
+            raise OutputError(f"{path}: is there already and not made by samaflow. Move it away.") from error
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: the credentials could not be written: {error.strerror}.") from error
 
 
 def _replaces(run: Run, job: EditJob) -> bool:

@@ -55,4 +55,5 @@ def end_job(run: Run, job: EditJob, state: JobState, reason: str, category: str 
     if sql.job(run.db, job.job_id).state not in TERMINAL:
         sql.change_state(run.db, job.job_id, state, reason, category)
     sql.release_job(run.db, job.job_id, run.owner)
+    run.events.ended(run.db, job, state, reason)
     run.board.end(job.line, state, reason, category)

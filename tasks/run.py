@@ -24,6 +24,8 @@ from edits.settings import Settings, load_settings
 from edits.storage import Store
 from edits.trust import Trust
 from tasks.catalogue import build_catalogue
+from tasks.events import Events
+from tasks.origin import origin
 from tasks.progress import Board
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Run:
         self.board = Board()
         self.renew: dict[str, frozenset[int]] = {}
         """Chunk numbers, by job, that are to be edited again although they are done."""
+        self.events = Events(settings)
         self.outputs: dict[str, int] = {}
         """Which line writes which output URI."""
         self.edited: dict[str, Marker] = {}
@@ -61,8 +64,12 @@ class Run:
 
     @cached_property
     def db(self) -> sql.Database:
-        """Opened when it is first asked for: planning needs none."""
-        return sql.open_database(self.settings.database)
+        """Opened when it is first asked for: planning needs none. What is recorded then points at this run."""
+        db = sql.open_database(self.settings.database, patience=self.settings.database_patience)
+        comes_from = origin(self.settings)
+        sql.record_flow_run(db, self.owner, comes_from)
+        self.events.flow_run_id = comes_from.flow_run_id
+        return db
 
     def __enter__(self) -> Run:
         LISTENERS.announce(self)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -20,7 +22,7 @@ from edits.media.deliverables import writable_suffixes
 from edits.media.records import FrameIndex, SplitChunk, SplitRequest
 from edits.plan import plan_video
 from edits.timecode import Position
-from tasks import publish, record
+from tasks import publish, record, sign
 from tasks.intake import index_of, source_file
 from tasks.run import Run
 
@@ -49,15 +51,17 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
     """
     with record.outcome(run, row.line) as outcome:
         index = index_of(run, row.source, row.line)
-        sql.record_source(run.db, index.sha256, row.source, index.size, index.frames)
+        record_source(run, row.source, index)
         job = resolve(run, manifest_id, row, index)
-        sql.record_job(run.db, job)
+        sql.record_job(run.db, job, run.owner)
         run.board.resolved(row.line, job.job_id)
         outcome.job = job
         if publish.take_or_wait(run, job):
             return _delivered_already(run, job, plan_of(run, job, index))
         sql.change_state(run.db, job.job_id, JobState.SPLITTING, "its turn has come")
+        run.events.started(job)
         publish.check_place(run, job)
+        sign.check_identity(run)
         plan = plan_of(run, job, index)
         sql.record_plan(run.db, plan)
         for number in run.renew.get(job.job_id, ()):
@@ -69,6 +73,13 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
             sql.record_input(run.db, made, job.source_sha256)
         sql.change_state(run.db, job.job_id, JobState.QUEUED, f"{len(missing)} of {len(plan.chunks)} chunks to edit")
         return Prepared(job, plan, inputs, tuple(dict.fromkeys(chunk.chunk_key for chunk in missing)))
+
+
+def record_source(run: Run, uri: str, index: FrameIndex) -> None:
+    """The source with what its index says of it, the long lists left out."""
+    whole: dict[str, Any] = json.loads(wire.dump(index))
+    details = {name: value for name, value in whole.items() if name not in ("pts", "cuts")}
+    sql.record_source(run.db, index.sha256, uri, index.size, index.frames, json.dumps(details))
 
 
 def _delivered_already(run: Run, job: EditJob, plan: VideoPlan) -> Prepared:

@@ -55,6 +55,18 @@ def shard_chunk(prepared: Prepared, chunk: Chunk, temporal_factor: int) -> Shard
     )
 
 
+def cause_of(code: int, status: WorkerStatus | None) -> tuple[str, str]:
+    """Category and message of a worker's end: the first thing that failed, if the worker could still say so."""
+    outcome = outcome_of(code)
+    if code == 0 or status is None or not (status.failed or status.problem):
+        return outcome.category, outcome.summary
+    if not status.failed:
+        return outcome.category, status.problem
+    first = status.failed[0]
+    more = f" (and {len(status.failed) - 1} more)" if len(status.failed) > 1 else ""
+    return first.category, f"{first.message}{more}"
+
+
 class Wave:
     """One dispatch: its shards, its current round, and what is known of its chunks."""
 
@@ -78,15 +90,15 @@ class Wave:
         """Workers that this wave occupies."""
         return 0 if self._executor is None else sum(code is None for code in self._executor.poll().values())
 
-    def start_round(self) -> None:
-        """Start a worker for every shard that has chunks missing."""
+    def start_round(self, cause: str) -> None:
+        """Start a worker for every shard that has chunks missing; `cause` says why there has to be a round."""
         self._settle_markers(self.missing, edited_now=self._rounds > 0)
         self._rounds += 1
         indexes = [s.index for s in self._shards if any(c.chunk_key in self.missing for c in s.chunks)]
         if not indexes:
             self._end(DispatchState.DONE, "every chunk is marked")
             return
-        self._attempt = sql.begin_round(self._run.db, self.dispatch_id, self._run.owner) - 1
+        self._attempt = sql.begin_round(self._run.db, self.dispatch_id, self._run.owner, cause) - 1
         self._began = dict.fromkeys(indexes, datetime.now(UTC))
         settings = self._run.settings
         self._executor = LocalExecutor(
@@ -117,11 +129,18 @@ class Wave:
             self.missing -= unwanted
 
     def stop(self, reason: str) -> None:
-        """End the workers and the claims now."""
+        """End the workers and the claims now; what the workers have cost is recorded all the same."""
+        if self.ended:
+            return
         if self._executor is not None:
             self._executor.stop()
-        if not self.ended:
+            codes = {index: code for index, code in self._executor.poll().items() if code is not None}
+            statuses = storage.read_statuses(self._run.store, self.dispatch_id, codes, self._attempt)
+            self._record_attempts(codes, statuses)
+        if self.missing:
             self._end(DispatchState.WITHDRAWN, reason)
+        else:
+            self._end(DispatchState.DONE, "every chunk is marked")
 
     def _settle_markers(self, chunk_keys: Iterable[str], *, edited_now: bool) -> None:
         """Chunks that have a marker are done; those found before the first round were done by somebody else."""
@@ -155,7 +174,8 @@ class Wave:
         elif self._counted >= MAX_ROUNDS or self._killed >= MAX_KILLED:
             self._give_up(codes, statuses)
         else:
-            self.start_round()
+            ends = sorted({outcome.summary for outcome in outcomes.values() if outcome.retry})
+            self.start_round(f"{len(self.missing)} chunks are missing: {'; '.join(ends)}")
 
     def _settle_failures(self, shard: Shard, code: int, status: WorkerStatus | None) -> None:
         """Chunks that failed for good leave `missing`; what may work next time stays."""
@@ -180,21 +200,30 @@ class Wave:
     def _record_attempts(self, codes: dict[int, int], statuses: dict[int, WorkerStatus]) -> None:
         for index, code in codes.items():
             status = statuses.get(index)
-            outcome = outcome_of(code)
+            category, message = cause_of(code, status)
             attempt = AttemptRecord(
                 dispatch_id=self.dispatch_id,
                 index=index,
                 attempt=self._attempt,
                 exit_code=code,
-                category=outcome.category,
-                message=outcome.summary,
+                category=category,
+                message=message,
                 gpu_seconds=status.gpu_seconds if status else 0.0,
                 device=status.device if status else "",
                 host=socket.gethostname(),
                 started_at=self._began[index],
                 ended_at=datetime.now(UTC),
+                chunks=self._paid_for(index, status),
+                price=self._run.settings.gpu_hour_cost,
+                currency=self._run.settings.currency,
             )
             sql.record_attempt(self._run.db, attempt)
+
+    def _paid_for(self, index: int, status: WorkerStatus | None) -> tuple[str, ...]:
+        """The chunks that a worker spent its time on: those it edited, else all that it was given."""
+        if status is not None and status.edited:
+            return status.edited
+        return tuple(c.chunk_key for shard in self._shards if shard.index == index for c in shard.chunks)
 
     def _end(self, state: DispatchState, reason: str) -> None:
         sql.end_dispatch(self._run.db, self.dispatch_id, state, reason)

@@ -33,6 +33,7 @@ from edits.media.records import (
     Progress,
     SplitRequest,
     StitchRequest,
+    StreamDigest,
     Verification,
 )
 
@@ -63,6 +64,14 @@ class _Inputs:
 
 
 @dataclass(frozen=True)
+class _Streams:
+    """What `packets` gives, as one record."""
+
+    __pydantic_config__ = STRICT
+    streams: tuple[StreamDigest, ...]
+
+
+@dataclass(frozen=True)
 class _Nothing:
     """What an operation without a result gives."""
 
@@ -83,6 +92,10 @@ def run(
     limits: Limits = ...,
     progress: Progress = ...,
 ) -> FrameIndex: ...
+@overload
+def run(
+    operation: Literal["packets"], request: IndexRequest | Path, limits: Limits = ..., progress: Progress = ...
+) -> tuple[StreamDigest, ...]: ...
 @overload
 def run(
     operation: Literal["split"], request: SplitRequest, limits: Limits = ..., progress: Progress = ...
@@ -168,6 +181,8 @@ def _unpacked(operation: str, result: dict[str, Any]) -> Any:
     record: Any = wire.load(_results()[operation], json.dumps(result).encode(), f"the result of {operation}")
     if isinstance(record, _Inputs):
         return record.records
+    if isinstance(record, _Streams):
+        return record.streams
     return None if isinstance(record, _Nothing) else record
 
 
@@ -175,6 +190,7 @@ def _results() -> dict[str, type[Any]]:
     return {
         "index": FrameIndex,
         "quick_index": FrameIndex,
+        "packets": _Streams,
         "split": _Inputs,
         "stitch": _Nothing,
         "verify": Verification,
@@ -280,7 +296,7 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     """Imports happen here, so that the parent's side loads no decoder, and before the limits: this code is ours."""
     import cv2
 
-    from edits.media import index, verify
+    from edits.media import index, packets, verify
     from edits.media.split import split
     from edits.stitch import stitch
 
@@ -292,6 +308,9 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
 
     def quickly(data: bytes, limits: Limits, progress: Progress) -> FrameIndex:
         return index.quick_index(Path(wire.load(IndexRequest, data, "quick_index").path), limits)
+
+    def summed(data: bytes, limits: Limits, progress: Progress) -> _Streams:
+        return _Streams(packets.stream_digests(Path(wire.load(IndexRequest, data, "packets").path), limits))
 
     def cut(data: bytes, limits: Limits, progress: Progress) -> _Inputs:
         return _Inputs(split(wire.load(SplitRequest, data, "split"), progress))
@@ -306,6 +325,7 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     return {
         "index": indexed,
         "quick_index": quickly,
+        "packets": summed,
         "split": cut,
         "stitch": stitched,
         "verify": verified,

@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+from typer.testing import CliRunner
+
+from edits.provenance import SIDECAR
+from flows.cli import app
 
 SAMAFLOW = Path(sys.executable).with_name("samaflow")
 
@@ -47,6 +51,13 @@ class Folder:
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
+    def ask(self, *arguments: str, code: int = 0) -> Any:
+        """As `json`, of a command that only asks or tidies up: run in this process, which saves starting another."""
+        with chdir(self.path):
+            done = CliRunner().invoke(app, [*arguments, "--json"], env=self.environ)
+        assert done.exit_code == code, f"exit {done.exit_code}\n{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout) if done.stdout else None
+
     def edit(self, *arguments: str, code: int = 0, name: str = "manifest.csv") -> Any:
         return self.json("edit", name, *arguments, code=code)
 
@@ -60,7 +71,9 @@ class Folder:
         return {path.parent.name for path in self.path.glob(".samaflow/store/chunks/*/result.json")}
 
     def deliverables(self) -> list[Path]:
-        return sorted(path for path in (self.path / "deliverables").glob("*") if not path.name.startswith("."))
+        """The films themselves, without the credentials that lie beside some of them."""
+        found = (self.path / "deliverables").glob("[!.]*")
+        return sorted(path for path in found if not path.name.endswith(SIDECAR))
 
 
 def kill_tree(process: subprocess.Popen[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import sql
 from edits.job import Chunk, EditJob, Marker, VideoPlan
@@ -13,9 +12,9 @@ SOURCE = "5" * 64
 MANIFEST = "a" * 16
 
 
-def library(folder: Path) -> sql.Database:
-    """A new SQLite database with the manifest and the source recorded."""
-    db = sql.open_database(f"sqlite:///{folder}/samaflow.db")
+def library(url: str) -> sql.Database:
+    """The database at `url` with the manifest and the source recorded."""
+    db = sql.open_database(url)
     sql.record_manifest(db, MANIFEST, "manifest.csv", "c" * 64, 3)
     sql.record_source(db, SOURCE, "file:///in/a.mp4", 1000, 36, '{"rate": "25/1"}')
     return db

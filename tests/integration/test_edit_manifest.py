@@ -138,14 +138,3 @@ def test_a_job_that_is_cancelled_stops_and_the_others_are_delivered(folder: Fold
 def editing(folder: Folder) -> str:
     lines = folder.json("status")["jobs"]
     return next((line["job_id"] for line in lines if line["editor"] == "sama" and line["state"] == "editing"), "")
-
-
-def test_lineage_finds_a_copy_under_another_name(folder: Folder, clip: Path, tmp_path: Path) -> None:
-    folder.manifest(rows_of(clip)[0])
-    summary = folder.edit("--allow", str(clip.parent))
-    copy = tmp_path / "renamed.mp4"
-    copy.write_bytes(folder.deliverables()[0].read_bytes())
-    lineage = folder.json("lineage", str(copy))
-    assert lineage["job"]["job_id"] == summary["rows"][0]["job_id"]
-    assert lineage["job"]["instruction"] == "turn it sepia"
-    assert len(lineage["chunks"]) == summary["rows"][0]["chunks"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import pickle
 from pathlib import Path
 
 import pytest
 
 from edits.errors import SettingsError
-from edits.settings import Settings, load_settings, redacted
+from edits.settings import Settings, load_settings, redacted, shareable
 
 
 def load(folder: Path, toml: str = "", environ: dict[str, str] | None = None, **overrides: object) -> Settings:
@@ -235,3 +237,16 @@ def test_a_password_in_a_broken_url_is_in_no_message(tmp_path: Path, url: str) -
 
 def test_settings_are_shown_without_the_database(tmp_path: Path) -> None:
     assert "hunter2" not in repr(load(tmp_path, database="postgresql://user:hunter2@host/db"))
+
+
+def test_what_is_recorded_of_the_settings_is_plain_json_without_any_password(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        database="postgresql+psycopg://u:hunter2@h/x?sslpassword=hunter2",
+        endpoint_url="http://user:hunter2@s3.local",
+        path_map={"Z:": "/mnt"},
+    )
+    recorded = json.loads(json.dumps(shareable(settings)))
+    assert set(recorded) == {field.name for field in dataclasses.fields(Settings)}
+    assert (recorded["workers"], recorded["path_map"], recorded["schemes"]) == (1, {"Z:": "/mnt"}, ["file", "s3"])
+    assert "hunter2" not in json.dumps(recorded)

@@ -18,9 +18,13 @@ from sql.translation import shown, translated
 from tests.fakes.recorded import edit_job, library
 
 
+def address(folder: Path) -> str:
+    return f"sqlite:///{folder}/samaflow.db"
+
+
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[sql.Database]:
-    opened = library(tmp_path)
+    opened = library(address(tmp_path))
     yield opened
     opened.close()
 
@@ -72,8 +76,8 @@ def test_a_time_kept_by_the_database_is_comparable_with_one_of_ours(db: sql.Data
 
 
 def test_a_database_that_another_process_keeps_locked_is_busy_and_worth_a_retry(tmp_path: Path) -> None:
-    library(tmp_path).close()
-    db = sql.open_database(f"sqlite:///{tmp_path}/samaflow.db", busy_seconds=0.05)
+    library(address(tmp_path)).close()
+    db = sql.open_database(address(tmp_path), busy_seconds=0.05)
     other = sqlite3.connect(tmp_path / "samaflow.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(BusyError, match=r"samaflow.db is locked by another process: try again"):
@@ -85,7 +89,7 @@ def test_a_database_that_another_process_keeps_locked_is_busy_and_worth_a_retry(
 
 
 def test_a_read_only_database_says_what_to_make_writable(tmp_path: Path) -> None:
-    library(tmp_path).close()
+    library(address(tmp_path)).close()
     db = sql.connect(f"sqlite:///file:{tmp_path}/samaflow.db?mode=ro&uri=true")
     with pytest.raises(DatabaseError, match="make the file and its folder writable"):
         sql.record_manifest(db, "b" * 16, "m.csv", "0" * 64, 1)
@@ -93,7 +97,7 @@ def test_a_read_only_database_says_what_to_make_writable(tmp_path: Path) -> None
 
 
 def test_a_full_disk_is_named_and_nothing_is_half_written(tmp_path: Path) -> None:
-    db = library(tmp_path)
+    db = library(address(tmp_path))
     with db.read() as session:
         pages = session.scalar(sa.text("PRAGMA page_count"))
         session.execute(sa.text(f"PRAGMA max_page_count = {pages}"))
@@ -107,7 +111,7 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(tmp_path: Path) -> Non
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "samaflow.db").write_text("source,instruction\n" * 100)
     with pytest.raises(DatabaseError, match="is not an SQLite file"):
-        sql.open_database(f"sqlite:///{tmp_path}/samaflow.db")
+        sql.open_database(address(tmp_path))
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -136,7 +140,8 @@ def test_missing_tables_name_the_command_that_makes_them(tmp_path: Path) -> None
         ("mysql://u:hunter2@h/x", "is not supported: use a sqlite or a postgresql URL"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
-        ("postgresql+nosuch://u:hunter2@h/x?password=hunter2", "driver 'nosuch' .* is not installed"),
+        ("postgresql://u:hunter2@h/x?password=hunter2", r"begin its URL with postgresql\+psycopg://"),
+        ("postgresql+asyncpg://u:hunter2@h/x", r"begin its URL with postgresql\+psycopg://"),
     ],
 )
 def test_a_url_that_cannot_be_used_says_what_to_write_and_shows_no_password(url: str, message: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -17,19 +15,12 @@ from edits.job import InputRecord
 from edits.lineage import Lineage
 from edits.media.records import Check, StreamDigest
 from sql.models import ArtifactInput, QcResult
-from tests.fakes.recorded import SOURCE, edit_job, key, library, marker, plan, recorded_job
+from tests.fakes.recorded import SOURCE, edit_job, key, marker, plan, recorded_job
 
 JOB = "0" * 16
 OUT = f"file:///out/{JOB}.mp4"
 BYTES = "e" * 64
 STREAM = StreamDigest("video", "h264", 36, "1" * 64)
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[sql.Database]:
-    opened = library(tmp_path)
-    yield opened
-    opened.close()
 
 
 def delivered(db: sql.Database, job_id: str = JOB, keys: str = "abc", sha256: str = BYTES, line: int = 2) -> None:
@@ -205,7 +196,7 @@ def test_a_source_seen_at_two_places_is_one_source_and_two_artifacts(db: sql.Dat
 def test_checks_are_kept_with_the_deliverable_that_they_are_about(db: sql.Database) -> None:
     recorded_job(db)
     sql.record_output_digest(db, JOB, OUT, BYTES, 1)
-    sql.record_qc(db, JOB, [Check("frames", True, "36", "36"), Check("duration", False, "3/2", "1")])
+    sql.record_qc(db, JOB, BYTES, [Check("frames", True, "36", "36"), Check("duration", False, "3/2", "1")])
     with db.read() as session:
         rows = list(session.scalars(sa.select(QcResult).order_by(QcResult.qc_result_id)))
     assert [(row.name, row.passed, row.sha256) for row in rows] == [("frames", True, BYTES), ("duration", False, BYTES)]

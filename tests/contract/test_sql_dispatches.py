@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,18 +14,15 @@ from edits.job import JobState
 from sql.models import Attempt, Chunk
 from sql.owners import owner_is_dead
 from sql.records import DispatchState
-from tests.fakes.recorded import dispatch, gone, key, library, recorded_job
+from tests.fakes.recorded import dispatch, gone, key, recorded_job
 
 JOB = "0" * 16
 A, B, C = key("a"), key("b"), key("c")
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[sql.Database]:
-    opened = library(tmp_path)
-    recorded_job(opened, JOB, "abc")
-    yield opened
-    opened.close()
+@pytest.fixture(autouse=True)
+def _job(db: sql.Database) -> None:
+    recorded_job(db, JOB, "abc")
 
 
 def test_free_chunks_are_claimed_in_the_order_asked_for(db: sql.Database) -> None:

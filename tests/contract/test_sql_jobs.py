@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 import sql
 from edits.errors import BusyError, DatabaseError, PermanentError, StateError
 from edits.job import TERMINAL, JobState
-from tests.fakes.recorded import MANIFEST, edit_job, gone, library, marker, plan, recorded_job
+from tests.fakes.recorded import MANIFEST, edit_job, gone, marker, plan, recorded_job
 
 JOB = "0" * 16
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[sql.Database]:
-    opened = library(tmp_path)
-    yield opened
-    opened.close()
 
 
 def test_a_new_job_is_planned_and_its_first_event_says_where_it_was_listed(db: sql.Database) -> None:

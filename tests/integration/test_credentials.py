@@ -1,0 +1,155 @@
+"""Provenance that travels: signed into MP4 and MOV, beside other files, read back by whoever asks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from edits import provenance
+from edits.certificates import DEVELOPMENT, Identity, identity
+from edits.errors import SettingsError, VerificationError
+from edits.media import child
+from edits.settings import load_settings
+from edits.trust import Trust
+from tasks.run import Run
+from tasks.sign import check_identity
+from tests.fakes.clips import write_clip
+from tests.fakes.command import Folder
+
+CLAIM = provenance.Claim(
+    title="out.mp4",
+    job_id="0" * 16,
+    generator="samaflow 0.1.0",
+    digital_source_type=provenance.SOURCE_TYPE,
+    source_sha256="5" * 64,
+    source_title="a.mp4",
+    editor="sama",
+    editor_version="1",
+    weights="tiny",
+    weights_digest="ab" * 32,
+    instruction="make it <winter> & cold",
+)
+READ = "import c2pa, sys; r = c2pa.Reader(sys.argv[1]); print(r.get_validation_state()); print(r.json())"
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    for name in ("source.mp4", "source.mkv", "made.mp4", "made.mov"):
+        write_clip(folder / name, frames=12, rate=Fraction(25), cuts=(5,) if "made" in name else ())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return identity(tmp_path_factory.mktemp("identity"), None, None, None)
+
+
+def signed(clips: Path, folder: Path, signer: Identity, suffix: str = ".mp4", source: str = "source.mp4") -> Path:
+    made = folder / f"made{suffix}"
+    shutil.copy(clips / f"made{suffix}", made)
+    provenance.embed(made, folder / f"signed{suffix}", CLAIM, clips / source, signer)
+    return folder / f"signed{suffix}"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_signed_file_is_valid_for_a_fresh_process_and_keeps_its_packets(
+    clips: Path, tmp_path: Path, signer: Identity, suffix: str
+) -> None:
+    path = signed(clips, tmp_path, signer, suffix)
+    state, _, text = subprocess.check_output([sys.executable, "-c", READ, path], text=True).partition("\n")
+    store = json.loads(text)
+    manifest = store["manifests"][store["active_manifest"]]
+    actions = next(a["data"]["actions"] for a in manifest["assertions"] if a["label"].startswith("c2pa.actions"))
+    assert state == "Valid"
+    assert [action["action"] for action in actions] == ["c2pa.opened", "c2pa.edited"]
+    assert actions[1]["digitalSourceType"].endswith("/compositeWithTrainedAlgorithmicMedia")
+    assert actions[1]["softwareAgent"]["name"] == "sama/tiny"
+    assert [(part["relationship"], part["title"]) for part in manifest["ingredients"]] == [("parentOf", "a.mp4")]
+    assert child.run("packets", path) == child.run("packets", clips / f"made{suffix}")
+    assert b"<Iptc4xmpExt:DigitalSourceType>" in path.read_bytes()
+
+
+def test_what_was_signed_is_read_back_with_a_signer_that_is_named_a_development_one(
+    clips: Path, tmp_path: Path, signer: Identity
+) -> None:
+    found = provenance.read(signed(clips, tmp_path, signer))
+    assert (found.state, found.where, found.trusted) == ("valid", "embedded", False)
+    assert (found.signer, found.claim, found.problems) == (DEVELOPMENT, CLAIM, ())
+
+
+def test_a_source_that_c2pa_cannot_read_is_named_as_the_parent(clips: Path, tmp_path: Path, signer: Identity) -> None:
+    found = provenance.read(signed(clips, tmp_path, signer, source="source.mkv"))
+    assert (found.state, found.claim) == ("valid", CLAIM)
+
+
+def test_a_changed_byte_makes_verification_fail_and_says_so(clips: Path, tmp_path: Path, signer: Identity) -> None:
+    path = signed(clips, tmp_path, signer)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"mdat") + 500] ^= 1
+    path.write_bytes(data)
+    found = provenance.read(path)
+    assert found.state == "invalid"
+    assert any("bmffHash.mismatch" in problem for problem in found.problems)
+
+
+def test_a_file_without_credentials_says_so(clips: Path) -> None:
+    found = provenance.read(clips / "made.mp4")
+    assert (found.state, found.problems) == ("none", ("made.mp4 carries no content credentials",))
+
+
+def test_a_sidecar_holds_for_the_very_bytes_that_were_signed(clips: Path, tmp_path: Path, signer: Identity) -> None:
+    path = tmp_path / "made.mkv"
+    shutil.copy(clips / "source.mkv", path)
+    digest = subprocess.check_output(["sha256sum", path], text=True).split()[0]
+    beside = tmp_path / "made.mkv.credentials.json"
+    beside.write_bytes(provenance.sidecar(CLAIM, digest, signer))
+    assert (provenance.read(path).state, provenance.read(path).claim) == ("valid", CLAIM)
+    forged = json.loads(beside.read_text())
+    forged["claim"]["editor"] = "a painter"
+    beside.write_text(json.dumps(forged))
+    assert "not made by the certificate's key" in provenance.read(path).problems[0]
+    beside.write_bytes(provenance.sidecar(CLAIM, digest, signer))
+    path.write_bytes(path.read_bytes() + b"0")
+    assert provenance.read(path).problems == ("file: its bytes are not those that were signed",)
+
+
+def test_a_signer_that_c2pa_refuses_is_an_error_that_says_what_to_do(
+    clips: Path, tmp_path: Path, signer: Identity
+) -> None:
+    broken = replace(signer, sign=lambda data: b"no signature")
+    with pytest.raises(VerificationError, match=r"could not be signed: .* Correct \[credentials\] in the settings"):
+        signed(clips, tmp_path, broken)
+
+
+# -- a whole run ------------------------------------------------------------------------------------------------------
+
+
+def test_deliverables_are_signed_by_default_and_found_by_what_they_are_then(library: Folder) -> None:
+    mp4, mkv = library.deliverables()
+    for path, where, editor in ((mp4, "embedded", "grade"), (mkv, "sidecar", "passthrough")):
+        found = library.ask("verify", str(path))
+        assert (found["state"], found["where"]) == ("valid", where)
+        assert (found["claim"]["editor"], found["claim"]["instruction"]) == (editor, "")
+        lineage = library.ask("lineage", str(path))
+        assert found["claim"]["job_id"] == lineage["job"]["job_id"]
+        assert DEVELOPMENT in lineage["credentials"]
+        assert [s["sha256"] for s in lineage["streams"]] == [s.sha256 for s in child.run("packets", path)]
+    mp4.write_bytes(mp4.read_bytes()[:-1] + b"!")
+    assert library.ask("verify", str(mp4), code=1)["state"] == "invalid"
+
+
+def test_an_identity_that_cannot_sign_is_refused_before_any_work(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, {}, {"certificate": "none.pem", "key": "none.key"})
+    with (
+        Run(settings, Trust((str(tmp_path),), settings.schemes, {})) as run,
+        pytest.raises(SettingsError, match=r"none\.pem cannot be read"),
+    ):
+        check_identity(run)
