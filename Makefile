@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO := demo
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-database lint benchmark clean
+.PHONY: help install demo test test-database test-cluster lint benchmark clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: install lint  ## lint, check types and imports, run all tests
 
 test-database: install  ## a minute of eight processes and outages of half a minute, on SQLite and PostgreSQL
 	$(BIN)/pytest -m endurance -s tests/integration
+
+test-cluster: install  ## check a real cluster, in a namespace of its own: make test-cluster KUBECONFIG=...
+	TEST_KUBECONFIG="$(KUBECONFIG)" $(BIN)/pytest tests/cluster -k real -rs
 
 lint: install  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

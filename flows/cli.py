@@ -189,13 +189,17 @@ def cancel(job: Job, as_json: AsJson = False) -> None:
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Remove leftovers of runs that died.")] = False,
     migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database to this version's tables.")] = False,
+    cluster: Annotated[bool, typer.Option("--cluster", help="Look at the Kubernetes cluster too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is missing or left over on this machine, and how to mend it."""
+    """Say what is missing or left over on this machine or cluster, and how to mend it."""
     with problems():
         from flows import doctor as examination
 
-        findings = examination.examine(settings_here(), fix=fix, migrate=migrate)
+        settings = settings_here()
+        findings = examination.examine(settings, fix=fix, migrate=migrate)
+        if cluster:
+            findings += examination.examine_cluster(settings)
         print_json([finding.as_dict() for finding in findings]) if as_json else examination.show(findings)
     if any(finding.level == "broken" for finding in findings):
         raise typer.Exit(FAILED)
@@ -235,6 +239,21 @@ def lora(
 
         card = models.add_lora(_weights_folder(base), file, scale, settings_here().weights_folder / name)
         typer.echo(f"{card.name}: {card.digest}")
+
+
+@model_app.command()
+def fetch(
+    uri: Annotated[
+        str, typer.Argument(metavar="URI", help="Folder of weights in a store; its last part is their name.")
+    ],
+    digest: Annotated[str | None, typer.Option(help="The only digest that will do.")] = None,
+) -> None:
+    """Copy weights from a store into the weights folder and verify every tensor; again is harmless."""
+    with problems():
+        from flows.fetch import fetch as fetch_weights
+
+        settings = settings_here()
+        fetch_weights(uri, settings.endpoint_url, settings.weights_folder, digest, typer.echo)
 
 
 @model_app.command()

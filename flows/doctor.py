@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
@@ -16,22 +15,12 @@ import sql
 from edits.errors import DatabaseError, SamaflowError
 from edits.settings import Settings, redacted
 from edits.storage import Store
+from sama_model.errors import WeightsError
+from sama_model.installed import installed
+from tasks.finding import Finding
 
 LOW_SPACE = 5 * 10**9
 """Bytes of free disk below which the doctor warns."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. `level` is `fine`, `warning` or `broken`."""
-
-    subject: str
-    level: str
-    detail: str
-    remedy: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
 
 
 def examine(settings: Settings, *, fix: bool, migrate: bool) -> list[Finding]:
@@ -45,6 +34,20 @@ def examine(settings: Settings, *, fix: bool, migrate: bool) -> list[Finding]:
         _scratch(settings, fix=fix),
         _servers(settings, fix=fix),
     ]
+
+
+def examine_cluster(settings: Settings) -> list[Finding]:
+    """Look at the cluster that the settings name, as a run would meet it."""
+    if importlib.util.find_spec("kubernetes") is None:
+        remedy = "pip install -c constraints.txt 'samaflow[kubernetes]'"
+        return [Finding("cluster", "broken", "the Kubernetes client is not installed", remedy)]
+    from tasks.cluster_doctor import doctor_cluster
+
+    try:
+        expected = {name: weights.card.digest for name, weights in installed(settings.weights_folder).items()}
+    except WeightsError as error:
+        return [Finding("weights", "broken", str(error))]
+    return doctor_cluster(settings, expected)
 
 
 def _model_packages() -> Iterator[Finding]:

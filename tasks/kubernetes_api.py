@@ -96,6 +96,32 @@ class Cluster:
                 f"{LEAST_VERSION[1]} or newer, for Jobs that count failures by index. Upgrade the cluster."
             )
 
+    # -- looking, for the doctor
+
+    def may(self, verb: str, group: str, resource: str) -> bool:
+        """Whether the server would let us, in this namespace; `resource` with its subresource, as `pods/log`."""
+        name, _, sub = resource.partition("/")
+        asked = {"namespace": self.namespace, "verb": verb, "group": group, "resource": name, "subresource": sub}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }  # fmt: skip
+        answer = self._json("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
+        return bool(answer["status"]["allowed"])
+
+    def nodes(self) -> tuple[Json, ...]:
+        return self._list("/api/v1/nodes").items
+
+    def quotas(self) -> tuple[Json, ...]:
+        return self._list(f"/api/v1/namespaces/{self.namespace}/resourcequotas").items
+
+    def claim(self, name: str) -> Json | None:
+        """A volume claim, or None when there is none of that name."""
+        try:
+            return self._json("GET", f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims/{name}")
+        except _AbsentError:
+            return None
+
     # -- Jobs
 
     def job(self, name: str) -> Json | None:
@@ -105,14 +131,14 @@ class Cluster:
         except _AbsentError:
             return None
 
-    def create_job(self, body: Json) -> Json:
-        """Make a Job.
+    def create_job(self, body: Json, *, dry_run: bool = False) -> Json:
+        """Make a Job, or only have the server check it.
 
         Raises:
             ExistsError: there is one of that name.
         """
         _check(body)
-        return self._json("POST", self._jobs(), body=body)
+        return self._json("POST", self._jobs(), {"dryRun": "All"} if dry_run else None, body)
 
     def delete_job(self, name: str, uid: str) -> None:
         """Delete a Job and its pods; one that is gone, or another one of that name, is left alone."""
