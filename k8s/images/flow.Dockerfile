@@ -9,7 +9,7 @@ RUN useradd --uid 10001 --user-group --create-home samaflow
 WORKDIR /opt/samaflow
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 # hadolint ignore=DL3013
-RUN PIP_CONSTRAINT=/opt/samaflow/constraints.txt pip install '.[kubernetes]'
+RUN PIP_CONSTRAINT=/opt/samaflow/constraints.txt pip install '.[kubernetes,postgresql]'
 COPY edits edits
 COPY metrics metrics
 COPY sama_model sama_model

@@ -277,5 +277,5 @@ def test_images_are_pinned_and_end_as_nobody(name: str) -> None:
 
 def test_the_flow_image_has_no_torch() -> None:
     installs = (ROOT / "k8s/images/flow.Dockerfile").read_text(encoding="utf-8")
-    assert "[kubernetes]" in installs
+    assert ".[kubernetes,postgresql]" in installs
     assert "model" not in installs.replace("sama_model", "")
