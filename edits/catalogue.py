@@ -106,6 +106,8 @@ class EditorEntry:
     default_weights: str
     check_instruction: Callable[[str], None]
     """Raises `edits.errors.InstructionError`, which says what the editor knows."""
+    joint: bool = False
+    """Whether it can edit all chunks of a shot as one."""
     default_detail: str = "full"
     """One of `DETAILS`: what suits the editor where neither row nor settings say."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edits.errors import CellError
+from edits.seams import USUAL, parse_seams
 from edits.timecode import HOW_TO_WRITE, Position, parse_position
 
 MAX_INSTRUCTION = 4_000
@@ -163,6 +164,13 @@ COLUMNS: tuple[Column, ...] = (
         cut_list,
         "Where shots begin: positions (f120 f300), or a CSV or CMX3600 EDL file; empty: they are found.",
         "cuts/reel4.edl",
+    ),
+    Column(
+        "seams",
+        parse_seams,
+        "How the chunks of a shot are joined: blend, blend:8 (so many frames) or joint (edited as one); empty: blend.",
+        "joint",
+        USUAL,
     ),
     Column(
         "shots",

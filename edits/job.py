@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from pydantic import ConfigDict
 
+from edits.seams import USUAL, Seams
+
 STRICT = ConfigDict(extra="forbid")
 """pydantic's word for 'an unknown field is an error', shared by every record."""
 
@@ -126,6 +128,8 @@ class EditJob:
     """Frames at which a shot begins, as the row's cut list says; None: as found in the source."""
     shots: tuple[ShotEdit, ...] = ()
     """Shots that are edited otherwise, in order."""
+    seams: Seams = USUAL
+    """How the chunks of a shot are joined."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,10 @@ class ShardChunk:
     sampling: Sampling | None
     first_latent: int
     """Absolute index, within the shot, of the chunk's first latent frame: decides its noise."""
+    group: str = ""
+    """Chunks of one group are the windows of a shot that is edited as one; empty: edited alone."""
+    windows: int = 1
+    """Chunks in the group."""
 
 
 @dataclass(frozen=True)

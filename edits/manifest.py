@@ -23,6 +23,7 @@ from edits.media.records import FrameIndex
 from edits.output import default_name, place_output
 from edits.plan import shots_of, working_size
 from edits.rows import ManifestRow, RowCheck, RowErrors
+from edits.seams import USUAL
 from edits.settings import Settings
 from edits.spreadsheet import Record, read_table
 from edits.timecode import Position, end_frame, start_frame
@@ -133,7 +134,7 @@ def _identity(row: ManifestRow) -> object:
     return (
         (row.source, row.instruction, row.editor, row.weights, row.start, row.end, row.seed, row.sampling),
         (row.deliverable, row.detail, row.target, row.shots),
-        (row.scope, row.handles, row.fit, row.interlaced, row.alpha, row.audio, row.cuts),
+        (row.scope, row.handles, row.fit, row.interlaced, row.alpha, row.audio, row.cuts, row.seams),
     )
 
 
@@ -218,6 +219,7 @@ def resolve_row(
         audio=row.audio,
         cuts=cut,
         shots=row.shots,
+        seams=row.seams,
     )
 
 
@@ -278,6 +280,7 @@ def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None) -> dict[str, object
         "alpha": (row.alpha, "refuse"),
         "audio": (row.audio, None),
         "cuts": (cuts, None),
+        "seams": (asdict(row.seams), asdict(USUAL)),
         "shots": ([asdict(shot) for shot in row.shots], []),
     }
     return {name: value for name, (value, usual) in asked.items() if value != usual}

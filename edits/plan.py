@@ -18,6 +18,9 @@ from edits.media.asked import DEINTERLACER, as_asked
 from edits.media.records import FrameIndex
 from edits.shots import asked_of
 
+JOINT_FRAMES = 1041
+"""The longest shot that is edited as one: its decoded frames and their source are held at once, 5 GB at 832 x 480."""
+
 RESAMPLER = "area/1"
 """Name and version of the resampler that makes chunk inputs."""
 
@@ -129,7 +132,10 @@ def _chunks(
 ) -> Iterator[Chunk]:
     number = 0
     for shot, (start, end) in enumerate(shots):
-        for part in chunk_ranges(start, end, card.geometry):
+        parts = chunk_ranges(start, end, card.geometry)
+        joint = (start, end) if job.seams.joint and len(parts) > 1 else None
+        _check_joint(job, joint)
+        for part in parts:
             source = _input_key(index, part, size, job.fit)
             yield Chunk(
                 index=number,
@@ -140,7 +146,7 @@ def _chunks(
                 lead=part.lead,
                 noise_origin=start,
                 input_key=source,
-                chunk_key=_chunk_key(job, card, shot, start, source),
+                chunk_key=_chunk_key(job, card, shot, start, source, joint),
             )
             number += 1
 
@@ -164,13 +170,23 @@ def _input_key(index: FrameIndex, part: ChunkRange, size: tuple[int, int], fit: 
     )
 
 
-def _chunk_key(job: EditJob, card: Card, shot: int, noise_origin: int, source: str) -> str:
+def _check_joint(job: EditJob, joint: tuple[int, int] | None) -> None:
+    if joint is not None and joint[1] - joint[0] > JOINT_FRAMES:
+        raise PermanentError(
+            f"job {job.job_id}: the shot of frames {joint[0]} to {joint[1] - 1} is too long to be edited as one: "
+            f"seams=joint takes at most {JOINT_FRAMES} frames. Shorten it with the column cuts, or use blend"
+        )
+
+
+def _chunk_key(
+    job: EditJob, card: Card, shot: int, noise_origin: int, source: str, joint: tuple[int, int] | None
+) -> str:
     instruction, seed = asked_of(job, shot)
     return chunk_key(
         ChunkFields(
             input_key=source,
             noise_origin=noise_origin,
-            joint_range=None,
+            joint_range=joint,
             editor=job.editor,
             editor_version=card.editor_version,
             weights_digest=card.digest,

@@ -16,6 +16,7 @@ from edits.columns import BY_NAME, COLUMNS, SAMPLER
 from edits.errors import CellError, InstructionError, RowError, SettingsError, TrustError, nearest, shortened
 from edits.job import Sampling, ShotEdit
 from edits.output import Target, folder_target, read_target
+from edits.seams import USUAL, Seams
 from edits.settings import Settings
 from edits.shots import parse_shots
 from edits.spreadsheet import Record
@@ -59,6 +60,7 @@ class ManifestRow:
     cuts: tuple[Position, ...] | str = ""
     """Where shots begin, or the absolute URI of a file that lists it; empty: cuts are found."""
     shots: tuple[ShotEdit, ...] = ()
+    seams: Seams = USUAL
 
 
 class RowErrors:
@@ -171,6 +173,7 @@ class RowCheck:
             audio=cells["audio"],
             cuts=self._cuts(cells["cuts"], errors),
             shots=self._shots(editor, card, cells["shots"], errors),
+            seams=self._seams(editor, cells["seams"], sampling, errors),
         )
 
     def _card(self, editor: str, asked: str, errors: RowErrors) -> tuple[str, Card | None]:
@@ -202,6 +205,15 @@ class RowCheck:
 
     def _cuts(self, cell: tuple[Position, ...] | str, errors: RowErrors) -> tuple[Position, ...] | str:
         return self._place("cuts", cell, errors) if isinstance(cell, str) else cell
+
+    def _seams(self, editor: str, seams: Seams, sampling: Sampling | None, errors: RowErrors) -> Seams:
+        entry = self._catalogue.get(editor)
+        if seams.joint and entry is not None and not entry.joint:
+            able = [name for name, other in self._catalogue.items() if other.joint]
+            errors.add("seams", f"the editor '{editor}' edits one chunk at a time.", f"joint is for {', '.join(able)}.")
+        if seams.joint and sampling is not None and sampling.step_cache > 0:
+            errors.add("seams", "this preset takes steps over from the one before.", "joint needs another preset.")
+        return seams
 
     def _shots(self, editor: str, card: Card | None, text: str, errors: RowErrors) -> tuple[ShotEdit, ...]:
         shots = (errors.catch("shots", lambda: parse_shots(text)) or ()) if text else ()

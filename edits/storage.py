@@ -195,6 +195,11 @@ def marker_path(chunk_key: str) -> str:
     return f"{chunk_folder(chunk_key)}/result.json"
 
 
+def checkpoint_path(chunk_key: str) -> str:
+    """How far the edit of a shot is, whose first window has this key. Rewritten as it goes on, gone when it is done."""
+    return f"chunks/{_name(chunk_key)}/shot.safetensors"
+
+
 def shard_path(dispatch_id: str, index: int) -> str:
     return f"dispatches/{_name(dispatch_id)}/{index}.json"
 

@@ -15,6 +15,9 @@ from sama_model.editors import check_instruction
 from sama_model.editors.base import InstructionError as ModelInstructionError
 from sama_model.errors import WeightsError as ModelWeightsError
 
+_JOINT = frozenset({"sama"})
+"""Editors that are a `ShotEditor`."""
+
 _DETAILS = {"grade": "tone"}
 """A grade changes tone alone: the source keeps its detail everywhere."""
 
@@ -34,6 +37,7 @@ def build_catalogue(settings: Settings) -> Catalogue:
             weights=cards,
             default_weights=settings.default_weights.get(editor, next(iter(cards))),
             check_instruction=partial(_check, editor),
+            joint=editor in _JOINT,
             default_detail=_DETAILS.get(editor, "full"),
         )
         for editor, cards in weights.items()

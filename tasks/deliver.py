@@ -97,6 +97,7 @@ def stitch_request(
         edited=(job.start, job.end),
         chunks=tuple(replace(chunk, window=window) for chunk in chunks),
         detail=job.detail,
+        blend=0 if job.seams.joint else job.seams.blend,
         deliverable=job.deliverable,
         output=str(folder / f"deliverable{Path(job.output).suffix.lower()}"),
         encoder_threads=run.settings.encoder_threads,

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edits import wire
@@ -26,8 +26,9 @@ from edits.keys import sha256_of
 from edits.settings import load_settings
 from edits.storage import Store, marker_path, output_path, valid_marker, withdrawn
 from sama_model.config import Options, Recipe
-from sama_model.editors.base import Editor, EditRequest
+from sama_model.editors.base import Editor, EditRequest, Frames, ShotEditor
 from tasks.board import Board, peak_memory, versions
+from tasks.checkpoints import ShotCheckpoint
 from tasks.chunk_files import get_input, write_output
 from tasks.exits import Exit, exit_code, translated
 from tasks.shard import load_editor, load_shard, model_options, shard_address
@@ -43,6 +44,15 @@ PUT_PAUSES = (0.5, 2.0, 5.0, 15.0, 30.0, 60.0)
 
 class _WithdrawnError(Exception):
     """Nobody wants the chunk any more."""
+
+
+@dataclass(frozen=True)
+class _Put:
+    """An edited chunk in the store, not yet marked."""
+
+    sha256: str
+    size: int
+    seconds: dict[str, float]
 
 
 class Worker:
@@ -101,9 +111,14 @@ class Worker:
             raise _WithdrawnError
         if self._is_marked(group):
             return
-        if len(group) != 1:
-            raise RecordError(f"a group of {len(group)} chunks: editor '{self._shard.editor}' edits one at a time")
-        self._edit_chunk(group[0], self._loaded())
+        if any(chunk.windows != len(group) for chunk in group):
+            raise RecordError(
+                f"a group of {len(group)} chunks, {group[0].windows} were planned: run the manifest again"
+            )
+        if len(group) == 1:
+            self._edit_chunk(group[0], self._loaded())
+        else:
+            self._edit_shot(group, self._loaded())
 
     def _edit_chunk(self, chunk: ShardChunk, editor: Editor) -> None:
         """Input, edit, local file, store, marker: in this order, so that a marker never names half a file."""
@@ -113,15 +128,39 @@ class Worker:
         with _lap(seconds, "get"):
             request = self._request(chunk)
         with _lap(seconds, "edit"):
-            edited = editor.edit(request, self._progress(chunk))
+            edited = editor.edit(request, self._progress([chunk]))
+        self._finish_chunk(chunk, editor, self._put(chunk, edited, seconds))
+
+    def _edit_shot(self, group: Sequence[ShardChunk], editor: Editor) -> None:
+        """All windows of a shot as one: their outputs first, then their markers."""
+        if not isinstance(editor, ShotEditor):
+            raise RecordError(f"a group of {len(group)} chunks: editor '{self._shard.editor}' edits one at a time")
+        self._board.note(state="editing", current=group[0].chunk_key)
+        self._board.event("shot_started", chunks=[chunk.chunk_key for chunk in group])
+        seconds: dict[str, float] = {}
+        with _lap(seconds, "get"):
+            requests = [self._request(chunk) for chunk in group]
+        kept = ShotCheckpoint(self._patient, group)
+        with _lap(seconds, "edit"):
+            edited = editor.edit_together(requests, self._progress(group), kept)
+        shares = {part: spent / len(group) for part, spent in seconds.items()}
+        puts = [self._put(chunk, frames, dict(shares)) for chunk, frames in zip(group, edited, strict=True)]
+        for chunk, put in zip(group, puts, strict=True):
+            self._finish_chunk(chunk, editor, put)
+        kept.forget()
+
+    def _put(self, chunk: ShardChunk, edited: Frames, seconds: dict[str, float]) -> _Put:
         with _lap(seconds, "write"):
             local = write_output(chunk, edited, self._scratch)
         with _lap(seconds, "put"):
             sha256 = sha256_of(local)
             self._patient.put_file(output_path(chunk.chunk_key, sha256), local)
-        self._mark(chunk, editor.device, local.stat().st_size, sha256, seconds)
+        return _Put(sha256, local.stat().st_size, seconds)
+
+    def _finish_chunk(self, chunk: ShardChunk, editor: Editor, put: _Put) -> None:
+        self._mark(chunk, editor.device, put.size, put.sha256, put.seconds)
         self._done(chunk, edited=True)
-        self._board.event("chunk_done", chunk=chunk.chunk_key, seconds=seconds)
+        self._board.event("chunk_done", chunk=chunk.chunk_key, seconds=put.seconds)
 
     def _request(self, chunk: ShardChunk) -> EditRequest:
         sampling = chunk.sampling
@@ -144,10 +183,12 @@ class Worker:
         )  # fmt: skip
         self._patient.put_bytes(marker_path(chunk.chunk_key), wire.dump(marker))
 
-    def _progress(self, chunk: ShardChunk) -> Callable[[int, int], None]:
+    def _progress(self, group: Sequence[ShardChunk]) -> Callable[[int, int], None]:
+        keys = frozenset(chunk.chunk_key for chunk in group)
+
         def progress(done: int, total: int) -> None:
             self._board.note(step=done, steps=total)
-            if chunk.chunk_key in self._withdrawn:
+            if keys <= self._withdrawn:
                 raise _WithdrawnError
 
         return progress

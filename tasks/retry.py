@@ -11,6 +11,7 @@ from edits.errors import CellError, PermanentError
 from edits.job import EditJob, ShotEdit, VideoPlan
 from edits.manifest import one_row_manifest
 from edits.output import next_version
+from edits.seams import written_seams
 from edits.shots import with_shot, written_shots
 from tasks.publish import is_there
 from tasks.run import Run
@@ -84,6 +85,7 @@ def row_of(job: EditJob) -> dict[str, str]:
         "detail": job.detail,
         "output": job.output,
         "shots": _shots(job),
+        "seams": written_seams(job.seams),
         "project": job.project,
         "priority": str(job.priority),
         "notes": job.notes,

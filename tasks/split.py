@@ -23,6 +23,7 @@ from edits.media.records import FrameIndex, SplitChunk, SplitRequest
 from edits.plan import plan_video
 from edits.timecode import Position
 from tasks import publish, record, sign
+from tasks.groups import windows_of
 from tasks.intake import index_of, source_file
 from tasks.run import Run
 
@@ -66,7 +67,7 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
         sql.record_plan(run.db, plan)
         for number in run.renew.get(job.job_id, ()):
             run.store.delete(storage.marker_path(plan.chunks[number].chunk_key))
-        missing = [chunk for chunk in plan.chunks if storage.valid_marker(run.store, chunk.chunk_key) is None]
+        missing = missing_chunks(run, plan)
         with run.lock(f"split {job.source_sha256}"):
             inputs = split_chunks(run, plan, index)
         for made in inputs.values():
@@ -80,6 +81,18 @@ def record_source(run: Run, uri: str, index: FrameIndex) -> None:
     whole: dict[str, Any] = json.loads(wire.dump(index))
     details = {name: value for name, value in whole.items() if name not in ("pts", "cuts")}
     sql.record_source(run.db, index.sha256, uri, index.size, index.frames, json.dumps(details))
+
+
+def missing_chunks(run: Run, plan: VideoPlan) -> list[Chunk]:
+    """The chunks without a marker. Windows of one shot are edited as one: if one is missing, so are all, and the markers
+    that a dead worker had written of the others are taken back."""
+    missing = {c.chunk_key: c for c in plan.chunks if storage.valid_marker(run.store, c.chunk_key) is None}
+    for chunk in list(missing.values()):
+        for other in windows_of(plan, chunk):
+            if other.chunk_key not in missing:
+                run.store.delete(storage.marker_path(other.chunk_key))
+                missing[other.chunk_key] = other
+    return [chunk for chunk in plan.chunks if chunk.chunk_key in missing]
 
 
 def _delivered_already(run: Run, job: EditJob, plan: VideoPlan) -> Prepared:

@@ -16,6 +16,7 @@ from edits.job import Chunk, ChunkFailure, Shard, ShardChunk, WorkerStatus
 from edits.shots import asked_of
 from sql import AttemptRecord, DispatchRecord, DispatchState
 from tasks.exits import outcome_of
+from tasks.groups import grouped, windows_of
 from tasks.local import LocalExecutor
 from tasks.run import Run
 from tasks.shard import worker_variables
@@ -30,17 +31,19 @@ MAX_KILLED = 10
 def pack(chunks: Sequence[ShardChunk], shards: int) -> list[tuple[tuple[ShardChunk, ...], ...]]:
     """Deal `chunks` into at most `shards` runs of nearly equal length, in order: one video's chunks stay together.
 
-    Each chunk is a group of its own.
+    Chunks that are edited as one stay in one shard.
     """
-    count = min(shards, len(chunks))
-    bounds = [len(chunks) * k // count for k in range(count + 1)]
-    return [tuple((chunk,) for chunk in chunks[a:b]) for a, b in pairwise(bounds)]
+    groups = grouped(chunks)
+    count = min(shards, len(groups))
+    bounds = [len(groups) * k // count for k in range(count + 1)]
+    return [tuple(groups[a:b]) for a, b in pairwise(bounds)]
 
 
 def shard_chunk(prepared: Prepared, chunk: Chunk, temporal_factor: int) -> ShardChunk:
     """What the worker is told of one chunk."""
     job, plan = prepared.job, prepared.plan
     instruction, seed = asked_of(job, chunk.shot)
+    windows = windows_of(plan, chunk)
     return ShardChunk(
         chunk_key=chunk.chunk_key,
         input_key=chunk.input_key,
@@ -52,6 +55,8 @@ def shard_chunk(prepared: Prepared, chunk: Chunk, temporal_factor: int) -> Shard
         seed=seed,
         sampling=job.sampling,
         first_latent=(chunk.start - chunk.noise_origin) // temporal_factor,
+        group=windows[0].chunk_key if len(windows) > 1 else "",
+        windows=len(windows),
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,32 @@ class Editor(Protocol):
         Raises:
             InstructionError: the instruction means nothing to this editor.
             ValueError: the clip's shape or the recipe does not fit the weights.
+        """
+        ...
+
+
+class Checkpoint(Protocol):
+    """Where an edit that takes long keeps how far it is; one place an edit."""
+
+    def load(self) -> bytes | None:
+        """What was saved last, by this process or one before it."""
+        ...
+
+    def save(self, data: bytes) -> None: ...
+
+
+@runtime_checkable
+class ShotEditor(Editor, Protocol):
+    """An editor that can edit all windows of a shot as one."""
+
+    def edit_together(
+        self, requests: Sequence[EditRequest], progress: Progress, checkpoint: Checkpoint
+    ) -> list[Frames]:
+        """Edit one shot; `requests` are its windows, in order. Each result has its request's T, H and W, and where
+        windows overlap, results are equal.
+
+        Raises:
+            InstructionError, ValueError: as `edit`; windows that leave a gap, or a recipe with a step cache.
         """
         ...
 

@@ -6,30 +6,37 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import safetensors.torch
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, ByT5Tokenizer, UMT5EncoderModel
 
 from sama_model import profiles
 from sama_model.backends import set_exact_backend
-from sama_model.config import Options, WeightsCard, inside
+from sama_model.config import Options, Recipe, WeightsCard, inside
 from sama_model.contexts import Contexts, TextEncoder, encoder_digest
-from sama_model.editors.base import EditRequest, Frames, Progress, array_of
-from sama_model.encoders import prompts_of
+from sama_model.editors.base import Checkpoint, EditRequest, Frames, Progress, array_of
+from sama_model.encoders import frames_of, prompts_of
 from sama_model.errors import WeightsError
 from sama_model.folders import check_folder
 from sama_model.framing import Framing, framed
 from sama_model.installed import read_card
-from sama_model.pipeline import SamaPipeline, SamaPipelineOutput
+from sama_model.pipeline import SamaPipeline
 from sama_model.sampling import shot_noise
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
 from sama_model.tokens import Joint
 from sama_model.turbo import LORA_FILE
 from sama_model.weights import digest_of, load_text_encoder, load_transformer, load_vae
+from sama_model.windows import Progressed, Window, edit_windows, packed
+
+KEPT_STEPS = 5
+"""Steps of a shot after which its state is kept: at most so many are lost when a worker goes."""
+
+Made = TypeVar("Made")
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +67,7 @@ class SamaEditor:
             InstructionError: a prompt that is too long, where prompts are strict.
         """
         frames = array_of(request.frames)
-        recipe = request.recipe
-        if recipe is None:
-            names = ", ".join(name for name, _ in self.card.recipes)
-            raise ValueError(f"editor 'sama' needs a sampling recipe: resolve one of its presets ({names})")
+        recipe = self._recipe(request)
         given, framing = self._in_bucket(frames)
 
         def stepped(_: Any, i: int, __: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -84,7 +88,56 @@ class SamaEditor:
         )
         return framing.trimmed(self._in_memory(call).frames)
 
-    def _in_memory(self, call: Callable[[], SamaPipelineOutput]) -> SamaPipelineOutput:
+    def edit_together(
+        self, requests: Sequence[EditRequest], progress: Progress, checkpoint: Checkpoint
+    ) -> list[Frames]:
+        """The edited windows of a shot: one target for all of it, one decode; a denoising step of all is a step.
+
+        With one window it is `edit`, bit for bit. What is done is kept every `KEPT_STEPS` steps.
+
+        Raises:
+            ValueError: as `edit`; windows that leave a gap; a recipe with a step cache.
+            InstructionError: a prompt that is too long, where prompts are strict.
+        """
+        recipe = self._recipe(requests[0])
+        given, framings = zip(*(self._in_bucket(array_of(request.frames)) for request in requests), strict=True)
+        windows = [self._window(request) for request in requests]
+        prompts = prompts_of(requests[0].instruction)
+
+        def stepped(progressed: Progressed) -> None:
+            if progressed.step % KEPT_STEPS == 0 and progressed.step < recipe.steps:
+                checkpoint.save(safetensors.torch.save(packed(progressed)))
+            progress(progressed.step, recipe.steps)
+
+        def call() -> Tensor:
+            kept = checkpoint.load()
+            return edit_windows(
+                self.pipeline,
+                given,
+                torch.cat([self.contexts.of(prompt) for prompt in prompts]),
+                [self._noise(frames, request) for frames, request in zip(given, requests, strict=True)],
+                windows,
+                recipe,
+                None if kept is None else safetensors.torch.load(kept),
+                stepped,
+            )
+
+        frames = frames_of(self._in_memory(call))
+        return [
+            framing.trimmed(frames[4 * window.first : 4 * window.end - 3])
+            for framing, window in zip(framings, windows, strict=True)
+        ]
+
+    def _recipe(self, request: EditRequest) -> Recipe:
+        if request.recipe is None:
+            names = ", ".join(name for name, _ in self.card.recipes)
+            raise ValueError(f"editor 'sama' needs a sampling recipe: resolve one of its presets ({names})")
+        return request.recipe
+
+    def _window(self, request: EditRequest) -> Window:
+        return Window(request.first_latent, request.first_latent + (len(request.frames) - 1) // 4 + 1)
+
+    def _in_memory(self, call: Callable[[], Made]) -> Made:
         """The call's result, begun again in a smaller exact profile if memory runs out, once in this process."""
         try:
             return call()
