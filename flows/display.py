@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from edits.job import JobState
+from edits.plan import JOINT_FRAMES
 from edits.trust import readable
 from flows.status import STYLES
 from flows.units import duration, size
@@ -143,6 +144,8 @@ def print_forecast(forecast: Forecast) -> None:
     for weights, peaks in {row.weights: row.device_bytes for row in forecast.rows if row.device_bytes}.items():
         needs = ", ".join(f"{profile} {size(peak)}" for profile, peak in peaks.items())
         out.print(f"device memory that '{weights}' is predicted to need at most: {needs}")
+    if longest := max((row.joint_frames for row in forecast.rows), default=0):
+        out.print(f"longest shot that is edited as one: {longest:,} frames; the limit is {JOINT_FRAMES:,}")
     if not forecast.exact:
         out.print(
             "from headers only: frame counts may be wrong and cuts are unknown; leave --quick out for the exact plan"

@@ -8,6 +8,7 @@ from edits import storage
 from edits.errors import SamaflowError
 from edits.manifest import ManifestRow
 from edits.plan import Estimate, estimate, plan_video, total
+from tasks.groups import windows_of
 from tasks.intake import Order, index_of
 from tasks.run import Run
 from tasks.split import resolve
@@ -33,6 +34,8 @@ class RowForecast:
     estimate: Estimate | None
     device_bytes: dict[str, int] = field(default_factory=dict)
     """Predicted device memory for one chunk by exact profile; empty where no device is needed."""
+    joint_frames: int = 0
+    """Frames of the longest shot that is edited as one; 0 where none is."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,10 @@ def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowFor
     try:
         index = index_of(run, row.source, row.line, quick=quick)
         job = resolve(run, manifest_id, row, index)
+        card = run.catalogue[job.editor].weights[job.weights]
+        plan = plan_video(job, index, card)
     except SamaflowError as error:
         return _refused(row.line, str(error), row.source, row.editor, row.weights)
-    card = run.catalogue[job.editor].weights[job.weights]
-    plan = plan_video(job, index, card)
     missing = [chunk for chunk in plan.chunks if storage.valid_marker(run.store, chunk.chunk_key) is None]
     return RowForecast(
         line=row.line,
@@ -100,6 +103,7 @@ def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowFor
         chunks_missing=len(missing),
         estimate=estimate(plan, index, card),
         device_bytes=dict(card.peaks),
+        joint_frames=max((c.end - c.noise_origin for c in plan.chunks if len(windows_of(plan, c)) > 1), default=0),
     )
 
 

@@ -112,9 +112,7 @@ class Worker:
         if self._is_marked(group):
             return
         if any(chunk.windows != len(group) for chunk in group):
-            raise RecordError(
-                f"a group of {len(group)} chunks, {group[0].windows} were planned: run the manifest again"
-            )
+            raise RecordError(f"a group of {len(group)} chunks, not {group[0].windows}: run the manifest again")
         if len(group) == 1:
             self._edit_chunk(group[0], self._loaded())
         else:

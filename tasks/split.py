@@ -84,8 +84,8 @@ def record_source(run: Run, uri: str, index: FrameIndex) -> None:
 
 
 def missing_chunks(run: Run, plan: VideoPlan) -> list[Chunk]:
-    """The chunks without a marker. Windows of one shot are edited as one: if one is missing, so are all, and the markers
-    that a dead worker had written of the others are taken back."""
+    """The chunks without a marker. Of windows that are edited as one all are missing if one is: the markers that a dead
+    worker had written of the others are taken back."""
     missing = {c.chunk_key: c for c in plan.chunks if storage.valid_marker(run.store, c.chunk_key) is None}
     for chunk in list(missing.values()):
         for other in windows_of(plan, chunk):

@@ -52,7 +52,7 @@ def accept(instruction: str) -> None:
 
 def make_catalogue() -> Catalogue:
     return {
-        "sama": EditorEntry("sama", {"tiny": SAMPLED}, "tiny", accept),
+        "sama": EditorEntry("sama", {"tiny": SAMPLED}, "tiny", accept, joint=True),
         "grade": EditorEntry("grade", {"builtin": make_card()}, "builtin", check_colour),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 from edits.job import Shard, ShardChunk
 from edits.storage import Store, input_path, marker_path, status_path, valid_marker, withdraw
 from sama_model.config import Options
-from sama_model.editors.base import EditRequest, Frames, Progress
+from sama_model.editors.base import Checkpoint, EditRequest, Frames, Progress
 from tasks import gpu
 from tasks.board import Board
 from tasks.gpu import Worker
@@ -271,3 +271,57 @@ def test_a_failure_that_nobody_can_read_about_is_worth_another_try(
 ) -> None:
     store.put_bytes(status_path(DISPATCH, 0, 0) + "/in the way", b"")
     assert drain(put_shard(store, chunks), on_call(1, raising(ValueError("bad")))) == 75
+
+
+# -- shots that are edited as one -------------------------------------------------------------------------------------
+
+
+class ShotScriptedEditor(ScriptedEditor):
+    """Inverts all windows of a shot at once, and keeps how far it is before the last step."""
+
+    kept: bytes | None = None
+    """What it found when it was called last."""
+
+    def edit_together(
+        self, requests: Sequence[EditRequest], progress: Progress, checkpoint: Checkpoint
+    ) -> list[Frames]:
+        self.kept = checkpoint.load()
+        checkpoint.save(b"one step")
+        progress(1, 2)
+        return [self.edit(request, progress) for request in requests]
+
+
+@pytest.fixture
+def shot(chunks: list[ShardChunk]) -> tuple[ShardChunk, ...]:
+    return tuple(replace(chunk, group="shot", windows=len(chunks)) for chunk in chunks)
+
+
+def test_a_shot_is_edited_as_one_and_every_window_marked(store: Store, shot, drain: Drain, tmp_path: Path) -> None:
+    editor = ShotScriptedEditor()
+    assert drain(put_shard(store, shot, groups=(shot,)), editor) == 0
+    for number, chunk in enumerate(shot):
+        assert np.array_equal(edited(store, chunk, tmp_path), 255 - noise(number))
+    assert editor.kept is None
+    assert not [path for path in store.list("chunks") if path.endswith(".safetensors")]
+
+
+def test_a_shot_goes_on_from_what_a_worker_before_it_kept(store: Store, shot, drain: Drain) -> None:
+    def killed(request: EditRequest, progress: Progress) -> Frames | None:
+        raise ConnectionError
+
+    shard = put_shard(store, shot, groups=(shot,))
+    assert drain(shard, ShotScriptedEditor(act=killed)) != 0
+    assert not any(valid_marker(store, chunk.chunk_key) for chunk in shot)
+    editor = ShotScriptedEditor()
+    assert drain(shard, editor) == 0
+    assert editor.kept == b"one step"
+
+
+def test_a_shot_without_all_its_windows_is_not_edited(store: Store, shot, drain: Drain) -> None:
+    assert drain(put_shard(store, shot[:2], groups=(shot[:2],)), ShotScriptedEditor()) == 64
+    assert "a group of 2 chunks, not 3" in status_of(store).failed[0].message
+
+
+def test_an_editor_that_edits_one_chunk_at_a_time_says_so(store: Store, shot, drain: Drain) -> None:
+    assert drain(put_shard(store, shot, groups=(shot,)), ScriptedEditor()) == 64
+    assert "edits one at a time" in status_of(store).failed[0].message
