@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows import questions, upkeep
+from flows import questions, timeline, upkeep
 from flows.command import FAILED, AsJson, print_json, print_record, problems, settings_here
 from flows.prefect_here import prepare_prefect
 
@@ -30,6 +30,7 @@ model_app = typer.Typer(help="Convert, look at, record and check weights.", no_a
 app.add_typer(model_app, name="model")
 app.add_typer(questions.commands)
 app.add_typer(upkeep.commands)
+app.add_typer(timeline.commands, name="timeline")
 
 Manifest = Annotated[Path, typer.Argument(help="CSV manifest; docs/manifest.md describes its columns.")]
 Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]
