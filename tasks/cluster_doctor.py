@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edits.errors import ClusterSetupError, SamaflowError
+from edits.errors import ClusterError, ClusterSetupError, SamaflowError
 from edits.settings import Settings
 from tasks.cluster_checks import (
     RIGHTS,
@@ -108,8 +108,10 @@ def _unless_forbidden(subject: str, look: Callable[[], Finding]) -> Finding:
 
 
 def _broken(subject: str, error: SamaflowError) -> Finding:
-    """An error of ours says itself what to do."""
-    return Finding(subject, "broken", str(error))
+    """Most errors say themselves what to do."""
+    silent = isinstance(error, ClusterError)
+    remedy = "is it up, and is it the one that the kubeconfig, or [kubernetes] context, should name?" if silent else ""
+    return Finding(subject, "broken", str(error), remedy)
 
 
 # -- the probe --------------------------------------------------------------------------------------------------------

@@ -323,14 +323,16 @@ def connect(settings: Settings) -> Cluster:
     Raises:
         ClusterSetupError: neither is there, or the kubeconfig cannot be used.
     """
+    import yaml
     from kubernetes import client, config
 
     configuration = client.Configuration()
     try:
         _load(config, configuration, settings.kubernetes_context)
-    except (config.ConfigException, OSError) as error:
+    except (config.ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError) as error:  # of a broken file
+        why = " ".join(str(error).split()).rstrip(".")
         raise ClusterSetupError(
-            f"no cluster to talk to: {error}. Set KUBECONFIG or [kubernetes] context, or run inside a cluster."
+            f"no cluster to talk to: {why}. Set KUBECONFIG or [kubernetes] context, or run inside a cluster."
         ) from error
     configuration.retries = False  # attempts are counted here, not also there
     return Cluster(client.ApiClient(configuration), settings.kubernetes_namespace)

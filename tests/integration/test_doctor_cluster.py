@@ -97,13 +97,19 @@ def test_a_healthy_cluster_has_nothing_broken_and_nothing_is_left_in_it(setup: S
 
 
 def test_no_cluster_is_said_with_what_to_set(setup: Setup) -> None:
-    (setup.folder / "kubeconfig.yaml").unlink()
-    assert "KUBECONFIG" in setup.ask(1)["cluster"]["detail"]
+    for content in (None, "broken: [", "[]", "clusters: 3"):
+        (setup.folder / "kubeconfig.yaml").unlink()
+        if content is not None:
+            (setup.folder / "kubeconfig.yaml").write_text(content)
+        assert "KUBECONFIG" in setup.ask(1)["cluster"]["detail"], content
+        (setup.folder / "kubeconfig.yaml").touch()
 
 
 def test_a_cluster_that_does_not_answer_is_said(setup: Setup) -> None:
     setup.cluster.server.trouble = lambda address: 503
-    assert "503" in setup.ask(1)["cluster"]["detail"]
+    found = setup.ask(1)["cluster"]
+    assert "503" in found["detail"]
+    assert "[kubernetes] context" in found["remedy"]
 
 
 def test_an_old_kubernetes_is_refused_with_its_version(setup: Setup) -> None:
