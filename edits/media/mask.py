@@ -47,9 +47,10 @@ def mask_size(edit: Edit) -> tuple[int, int]:
 
 def moved(edit: Edit) -> Map:
     """How far colours moved: the largest channel of the smoothed change, in which a model's own grain averages out."""
-    small = cv2.resize(edit.change.astype(np.float32), mask_size(edit), interpolation=cv2.INTER_AREA)
-    smooth = cv2.GaussianBlur(small, (0, 0), 1.5)
-    return np.asarray(np.abs(smooth).max(axis=-1), np.float32)
+    small = cv2.resize(edit.change, mask_size(edit), interpolation=cv2.INTER_AREA).astype(np.float32)
+    smooth = cv2.GaussianBlur(small, (9, 9), 1.5)
+    red, green, blue = cv2.split(np.abs(smooth, out=smooth))
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
 
 
 _LUMA = np.array([[0.2126, 0.7152, 0.0722]], np.float32)
@@ -61,8 +62,8 @@ _KEPT = (0.75, 4 / 3)
 
 def redrawn(edit: Edit) -> Map:
     """How much was redrawn: the standard deviation of what no gain near 1 makes of the source's detail, nearby."""
-    source = _luma(edit, edit.source.astype(np.float32))
-    result = _luma(edit, edit.change.astype(np.float32)) + source
+    source = _luma(edit, edit.source)
+    result = _luma(edit, edit.change) + source
     mean_s, mean_r = _near(source), _near(result)
     variance = _near(source * source) - mean_s * mean_s
     together = _near(source * result) - mean_s * mean_r
@@ -72,7 +73,8 @@ def redrawn(edit: Edit) -> Map:
 
 
 def _luma(edit: Edit, levels: Difference) -> Map:
-    return np.asarray(cv2.resize(cv2.transform(levels, _LUMA), mask_size(edit), interpolation=cv2.INTER_AREA))
+    small = cv2.resize(levels, mask_size(edit), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.transform(small.astype(np.float32), _LUMA))
 
 
 def _near(values: Map) -> Map:
