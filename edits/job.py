@@ -173,6 +173,8 @@ class VideoPlan:
     editor_version: str
     numerics: str
     """Numerics class: dtype, quantisation, tiling, caches."""
+    deep: bool = False
+    """Edited pictures have 16 bits: source or deliverable has more than 8, and the editor's model gives floats."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,8 @@ class ShardChunk:
     """Chunks of one group are the windows of a shot that is edited as one; empty: edited alone."""
     windows: int = 1
     """Chunks in the group."""
+    deep: bool = False
+    """16 bits are asked for."""
 
 
 @dataclass(frozen=True)

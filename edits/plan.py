@@ -15,6 +15,8 @@ from edits.errors import PermanentError
 from edits.job import Chunk, EditJob, VideoPlan
 from edits.keys import ChunkFields, InputFields, chunk_key, input_key
 from edits.media.asked import DEINTERLACER, as_asked
+from edits.media.deliverables import deliverable_for
+from edits.media.formats import pixel_format
 from edits.media.records import FrameIndex
 from edits.shots import asked_of
 
@@ -124,13 +126,20 @@ def plan_video(job: EditJob, index: FrameIndex, card: Card) -> VideoPlan:
         chunks=tuple(_chunks(job, index, card, shots, (width, height))),
         editor_version=card.editor_version,
         numerics=card.numerics,
+        deep=_deep(job, index, card),
     )
+
+
+def _deep(job: EditJob, index: FrameIndex, card: Card) -> bool:
+    """Whether more than 8 bits are worth having: a model's floats, and somewhere to put them."""
+    delivered = pixel_format(deliverable_for(job.deliverable, index).pixel_format(index), "deliverable").depth
+    return bool(card.recipes) and max(index.bit_depth, delivered) > 8
 
 
 def _chunks(
     job: EditJob, index: FrameIndex, card: Card, shots: tuple[tuple[int, int], ...], size: tuple[int, int]
 ) -> Iterator[Chunk]:
-    number = 0
+    number, deep = 0, _deep(job, index, card)
     for shot, (start, end) in enumerate(shots):
         parts = chunk_ranges(start, end, card.geometry)
         joint = (start, end) if job.seams.joint and len(parts) > 1 else None
@@ -146,7 +155,7 @@ def _chunks(
                 lead=part.lead,
                 noise_origin=start,
                 input_key=source,
-                chunk_key=_chunk_key(job, card, shot, start, source, joint),
+                chunk_key=_chunk_key(job, card, shot, start, source, joint, deep),
             )
             number += 1
 
@@ -179,7 +188,7 @@ def _check_joint(job: EditJob, joint: tuple[int, int] | None) -> None:
 
 
 def _chunk_key(
-    job: EditJob, card: Card, shot: int, noise_origin: int, source: str, joint: tuple[int, int] | None
+    job: EditJob, card: Card, shot: int, noise_origin: int, source: str, joint: tuple[int, int] | None, deep: bool
 ) -> str:
     instruction, seed = asked_of(job, shot)
     return chunk_key(
@@ -197,7 +206,7 @@ def _chunk_key(
             reference_sha256="",
             seed=seed,
             sampling=job.sampling,
-            numerics=card.numerics,
+            numerics=f"{card.numerics}, 16 bits" if deep else card.numerics,
         )
     )
 

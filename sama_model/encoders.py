@@ -103,6 +103,12 @@ def video_of(frames: npt.NDArray[np.uint8]) -> Tensor:
     return (torch.from_numpy(frames).float() / 127.5 - 1).permute(3, 0, 1, 2)[None]
 
 
+def deep_frames_of(video: Tensor) -> npt.NDArray[np.uint16]:
+    """(1, 3, T, H, W) in [-1, 1] -> (T, H, W, 3) uint16 over its full scale: what the VAE says before it is 8 bits."""
+    scaled = ((video[0].float().permute(1, 2, 3, 0) + 1) * 32767.5).round().clamp(0, 65535)
+    return scaled.to(torch.int32).cpu().numpy().astype(np.uint16)
+
+
 def frames_of(video: Tensor) -> npt.NDArray[np.uint8]:
     """(1, 3, T, H, W) in [-1, 1] -> (T, H, W, 3) uint8, as the official code rounds: towards zero after scaling."""
     scaled = ((video[0].float().permute(1, 2, 3, 0) + 1) * 127.5).clamp(0, 255)

@@ -28,7 +28,15 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from sama_model.config import Recipe
-from sama_model.encoders import decode_latents, encode_prompt, encode_video, frames_of, prompts_of, video_of
+from sama_model.encoders import (
+    decode_latents,
+    deep_frames_of,
+    encode_prompt,
+    encode_video,
+    frames_of,
+    prompts_of,
+    video_of,
+)
 from sama_model.folders import check_folder
 from sama_model.framing import Framing, framed
 from sama_model.guidance import Conditions
@@ -51,8 +59,8 @@ StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], Mapping[str, Tensor]]
 class SamaPipelineOutput(BaseOutput):  # type: ignore[misc]
     """What one call makes."""
 
-    frames: npt.NDArray[np.uint8]
-    """(T, H, W, 3) RGB."""
+    frames: npt.NDArray[Any]
+    """(T, H, W, 3) RGB, uint8, or uint16 over its full scale."""
     latents: Tensor
     """(1, C, t, h, w) normalised, from which the frames were decoded."""
 
@@ -114,6 +122,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         size: tuple[int, int] | None = None,
         fit: str = "whole",
         reuse: Reuse | None = None,
+        deep: bool = False,
         callback_on_step_end: StepEnd | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> SamaPipelineOutput:
@@ -123,7 +132,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         edit them, with `fit` one of `framing.FITS`; `prompt`, or `prompt_embeds` (2, 512, d) of the instruction and the
         bare prefix; `guided` and `step_cache` as in `Recipe`; `generator` a CPU generator that draws the noise as the
         official code does (None: torch's default one), or `noise` to start from, but not both; `reuse` the exact
-        savings, by default all that combine with how the transformer is set up.
+        savings, by default all that combine with how the transformer is set up; `deep` asks for frames of 16 bits.
 
         Raises:
             ValueError: a clip or a schedule that the network cannot take; a generator and noise at once; no prompt;
@@ -168,7 +177,8 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
                 network = BranchParallel(self.transformer, self.branch_group)
             start = Joint(*self.placed(noise.video, noise.semantic))
             edit = denoise(network, start, conditions, recipe, stepped, reuse)
-        edited = frames_of(self.decode(edit.video))
+        decoded = self.decode(edit.video)
+        edited: npt.NDArray[Any] = deep_frames_of(decoded) if deep else frames_of(decoded)
         self.maybe_free_model_hooks()
         return SamaPipelineOutput(edited if framing is None else framing.trimmed(edited), edit.video)
 

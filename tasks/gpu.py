@@ -168,6 +168,7 @@ class Worker:
             seed=chunk.seed,
             recipe=None if sampling is None else Recipe(**asdict(sampling)),
             first_latent=chunk.first_latent,
+            deep=chunk.deep,
         )
 
     def _mark(self, chunk: ShardChunk, device: str, size: int, sha256: str, seconds: dict[str, float]) -> None:

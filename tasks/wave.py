@@ -57,6 +57,7 @@ def shard_chunk(prepared: Prepared, chunk: Chunk, temporal_factor: int) -> Shard
         first_latent=(chunk.start - chunk.noise_origin) // temporal_factor,
         group=windows[0].chunk_key if len(windows) > 1 else "",
         windows=len(windows),
+        deep=plan.deep,
     )
 
 

@@ -34,6 +34,8 @@ class EditRequest:
     """None for editors without a sampler."""
     first_latent: int = 0
     """Absolute index within the shot of the clip's first latent frame; with `seed` it decides the noise."""
+    deep: bool = False
+    """16 bits are asked for: an editor that computes in floats gives them, one that computes in 8 bits gives those."""
 
 
 class Editor(Protocol):

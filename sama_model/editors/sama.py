@@ -20,7 +20,7 @@ from sama_model.backends import set_exact_backend
 from sama_model.config import Options, Recipe, WeightsCard, inside
 from sama_model.contexts import Contexts, TextEncoder, encoder_digest
 from sama_model.editors.base import Checkpoint, EditRequest, Frames, Progress, array_of
-from sama_model.encoders import frames_of, prompts_of
+from sama_model.encoders import deep_frames_of, frames_of, prompts_of
 from sama_model.errors import WeightsError
 from sama_model.folders import check_folder
 from sama_model.framing import Framing, framed
@@ -83,6 +83,7 @@ class SamaEditor:
             shift=recipe.shift,
             guided=recipe.guided,
             step_cache=recipe.step_cache,
+            deep=request.deep,
             noise=self._noise(given, request),
             callback_on_step_end=stepped,
         )
@@ -122,7 +123,8 @@ class SamaEditor:
                 stepped,
             )
 
-        frames = frames_of(self._in_memory(call))
+        video = self._in_memory(call)
+        frames = deep_frames_of(video) if requests[0].deep else frames_of(video)
         return [
             framing.trimmed(frames[4 * window.first : 4 * window.end - 3])
             for framing, window in zip(framings, windows, strict=True)

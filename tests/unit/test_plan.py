@@ -362,3 +362,20 @@ def test_what_a_row_asks_of_its_source_is_in_the_input_keys() -> None:
 def test_a_jobs_own_cuts_are_its_shots() -> None:
     plan = plan_video(make_job(end=40, cuts=(10, 25)), make_index(frames=40, cuts=(7,)), SAMPLED)
     assert plan.shots == ((0, 10), (10, 25), (25, 40))
+
+
+@pytest.mark.parametrize(
+    ("job", "index", "card", "deep"),
+    [
+        ({}, {}, SAMPLED, False),
+        ({"deliverable": "prores_422_hq"}, {}, SAMPLED, True),
+        ({}, {"bit_depth": 10, "pixel_format": "yuv420p10le"}, SAMPLED, True),
+        ({"deliverable": "prores_422_hq", "editor": "grade", "sampling": None}, {}, make_card(digest="d1"), False),
+    ],
+)
+def test_sixteen_bits_are_asked_for_where_a_model_has_them_and_somebody_keeps_them(job, index, card, deep) -> None:
+    plan = plan_video(make_job(**job), make_index(**index), card)
+    eight = plan_video(make_job(), make_index(), SAMPLED)
+    assert plan.deep == deep
+    if card is SAMPLED:
+        assert (plan.chunks[0].chunk_key != eight.chunks[0].chunk_key) == deep

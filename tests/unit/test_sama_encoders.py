@@ -10,6 +10,7 @@ from sama_model.config import VaeSizes
 from sama_model.encoders import (
     clean_prompt,
     decode_latents,
+    deep_frames_of,
     encode_video,
     frames_of,
     latent_statistics,
@@ -61,6 +62,15 @@ def test_frames_survive_the_way_to_a_video_and_back() -> None:
     assert video_of(frames).shape == (1, 3, 1, 16, 16)
     assert (frames.astype(int) - back).max() <= 1
     assert (frames.astype(int) - back).min() >= 0
+
+
+def test_sixteen_bits_keep_what_eight_would_cut() -> None:
+    levels = torch.linspace(-1, 1, 1000).reshape(1, 1, 1, 1, 1000).repeat(1, 3, 1, 1, 1)
+    deep = deep_frames_of(levels)
+    assert (deep.dtype, deep.shape) == (np.dtype(np.uint16), (1, 1, 1000, 3))
+    assert len(np.unique(deep)) == 1000
+    frames = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=-1)
+    assert np.array_equal(deep_frames_of(video_of(frames)), frames.astype(np.uint16) * 257)
 
 
 def test_values_beyond_the_range_are_clamped() -> None:

@@ -167,5 +167,14 @@ def test_a_step_cache_or_a_gap_is_refused(editor: SamaEditor) -> None:
         editor.edit_together([asked[0], asked[2]], unused_progress, Kept())
 
 
+def test_sixteen_bits_are_the_same_picture_finer(editor: SamaEditor) -> None:
+    (request,) = requests(clip(5), (0, 5))
+    deep = editor.edit(replace(request, deep=True), unused_progress)
+    plain = editor.edit(request, unused_progress)
+    assert deep.dtype == np.uint16
+    assert np.abs(deep / 257 - plain).max() <= 1.01
+    assert len(np.unique(deep)) > 2 * len(np.unique(plain))
+
+
 def test_the_editor_says_that_it_can(editor: SamaEditor) -> None:
     assert isinstance(editor, ShotEditor)
