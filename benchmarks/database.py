@@ -242,6 +242,7 @@ def _copy(connection: Any, name: str, columns: tuple[str, ...], rows: Iterable[R
 
 
 def _insert(connection: Any, name: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
+    connection.execute("BEGIN")  # the driver begins none by itself, and a commit a row would take hours
     marks = ", ".join("?" * len(columns))
     connection.executemany(f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({marks})", rows)
 
