@@ -63,6 +63,8 @@ class WorkingForm:
     shots: tuple[tuple[int, int], ...]
     editor_version: str
     numerics: str
+    deep: bool = False
+    """Whether edited pictures had 16 bits."""
 
 
 @dataclass(frozen=True)
