@@ -142,6 +142,12 @@ COLUMNS: tuple[Column, ...] = (
         "detail", _text, "How the source's detail comes back: full, tone, upscale; empty: as suits the editor.", "full"
     ),
     Column(
+        "mask",
+        _place,
+        "Where the edit lies, white on black: a picture, or a video with as many frames; empty: it is found.",
+        "masks/dog.png",
+    ),
+    Column(
         "output",
         _place,
         "A file, or a folder (ends with /); empty: the settings' output folder.",

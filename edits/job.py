@@ -130,6 +130,9 @@ class EditJob:
     """Shots that are edited otherwise, in order."""
     seams: Seams = USUAL
     """How the chunks of a shot are joined."""
+    mask: str = ""
+    """Absolute URI of a mask that was given; empty: it is found."""
+    mask_sha256: str = ""
 
 
 @dataclass(frozen=True)

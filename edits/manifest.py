@@ -134,7 +134,7 @@ def _identity(row: ManifestRow) -> object:
     return (
         (row.source, row.instruction, row.editor, row.weights, row.start, row.end, row.seed, row.sampling),
         (row.deliverable, row.detail, row.target, row.shots),
-        (row.scope, row.handles, row.fit, row.interlaced, row.alpha, row.audio, row.cuts, row.seams),
+        (row.scope, row.handles, row.fit, row.interlaced, row.alpha, row.audio, row.cuts, row.seams, row.mask),
     )
 
 
@@ -168,9 +168,10 @@ def resolve_row(
     trust: Trust,
     manifest_id: str,
     cuts: Sequence[Position] | None = None,
+    mask_sha256: str = "",
 ) -> EditJob:
     """The job that `row` means on its source. `suffixes`: those its deliverable can be written with, the usual first.
-    `cuts` is what the row's cut list holds, if it names one.
+    `cuts` is what the row's cut list holds, `mask_sha256` the digest of its mask, if it names one.
 
     Raises:
         BadRowError: every cell that is wrong for this source.
@@ -183,7 +184,7 @@ def resolve_row(
     cut = _cuts(row, cuts, index, errors)
     card = catalogue[row.editor].weights[row.weights]
     _check_shots(row, len(shots_of(index if cut is None else replace(index, cuts=cut), start, end)), errors)
-    resolved = _resolved(row, start, end, card, index) | _unusual(row, cut)
+    resolved = _resolved(row, start, end, card, index) | _unusual(row, cut, mask_sha256)
     name = default_name(row.source, row.editor, digest({"source": index.sha256, "row": resolved}))
     output = errors.catch("output", lambda: place_output(row.target, name, suffixes, trust)) or ""
     if output == row.source:
@@ -220,6 +221,8 @@ def resolve_row(
         cuts=cut,
         shots=row.shots,
         seams=row.seams,
+        mask=row.mask,
+        mask_sha256=mask_sha256,
     )
 
 
@@ -270,7 +273,7 @@ def _cuts(
     return tuple(sorted({frame for frame in found if frame}))
 
 
-def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None) -> dict[str, object]:
+def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None, mask_sha256: str) -> dict[str, object]:
     """What later columns add to a row's meaning: left out where they say the usual, so that old jobs keep their ids."""
     asked = {
         "scope": (row.scope, "range"),
@@ -280,6 +283,7 @@ def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None) -> dict[str, object
         "alpha": (row.alpha, "refuse"),
         "audio": (row.audio, None),
         "cuts": (cuts, None),
+        "mask": (mask_sha256, ""),
         "seams": (asdict(row.seams), asdict(USUAL)),
         "shots": ([asdict(shot) for shot in row.shots], []),
     }

@@ -61,6 +61,8 @@ class ManifestRow:
     """Where shots begin, or the absolute URI of a file that lists it; empty: cuts are found."""
     shots: tuple[ShotEdit, ...] = ()
     seams: Seams = USUAL
+    mask: str = ""
+    """Absolute URI; empty: it is found."""
 
 
 class RowErrors:
@@ -173,6 +175,7 @@ class RowCheck:
             audio=cells["audio"],
             cuts=self._cuts(cells["cuts"], errors),
             shots=self._shots(editor, card, cells["shots"], errors),
+            mask=self._mask(cells, errors),
             seams=self._seams(editor, cells["seams"], sampling, errors),
         )
 
@@ -202,6 +205,11 @@ class RowCheck:
 
     def _place(self, column: str, text: str, errors: RowErrors) -> str:
         return (errors.catch(column, lambda: self._trust.resolve(text, self._base)) or "") if text else ""
+
+    def _mask(self, cells: dict[str, Any], errors: RowErrors) -> str:
+        if cells["mask"] and cells["detail"] == "upscale":
+            errors.add("mask", "detail 'upscale' has no outside.", "Write full or tone as detail, or empty the cell.")
+        return self._place("mask", cells["mask"], errors)
 
     def _cuts(self, cell: tuple[Position, ...] | str, errors: RowErrors) -> tuple[Position, ...] | str:
         return self._place("cuts", cell, errors) if isinstance(cell, str) else cell

@@ -201,6 +201,7 @@ class _Masking:
         self._squeezer = Squeezer(request.index, *size)
         self._masks = Masks(request, size)
         self._method = METHODS[request.detail]
+        self._given = request.mask is not None
 
     def open(self, chunk: StitchChunk, levels: Levels | None) -> Changes:
         return changes_of(chunk, levels)
@@ -216,7 +217,7 @@ class _Masking:
     def _layers(self, edit: Edit | None, mask: Map | None) -> Layers:
         if edit is None:
             return Layers(None)
-        outside = self._method.outside(edit, mask)
+        outside = self._method.outside(edit, mask, self._given)
         added = None if outside is None else self._restorer.added(outside)
         return Layers(added) if mask is None else Layers(added, self._restorer.picture(edit), mask)
 

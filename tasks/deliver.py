@@ -22,6 +22,7 @@ from edits.media.still import after_name, before_name
 from edits.trust import readable
 from tasks import publish, record, sign
 from tasks.intake import index_of, source_file
+from tasks.masks import mask_of
 from tasks.report import frames_to_show
 from tasks.run import Run
 from tasks.seams import check_of, measured
@@ -97,6 +98,7 @@ def stitch_request(
         edited=(job.start, job.end),
         chunks=tuple(replace(chunk, window=window) for chunk in chunks),
         detail=job.detail,
+        mask=mask_of(run, job),
         blend=0 if job.seams.joint else job.seams.blend,
         deliverable=job.deliverable,
         output=str(folder / f"deliverable{Path(job.output).suffix.lower()}"),

@@ -85,6 +85,7 @@ def row_of(job: EditJob) -> dict[str, str]:
         "detail": job.detail,
         "output": job.output,
         "shots": _shots(job),
+        "mask": job.mask,
         "seams": written_seams(job.seams),
         "project": job.project,
         "priority": str(job.priority),

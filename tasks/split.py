@@ -25,6 +25,7 @@ from edits.timecode import Position
 from tasks import publish, record, sign
 from tasks.groups import windows_of
 from tasks.intake import index_of, source_file
+from tasks.masks import digest_of_mask
 from tasks.run import Run
 
 ALREADY = "delivered already"
@@ -109,7 +110,8 @@ def resolve(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> 
         RowError: another row of this run writes the same file.
     """
     suffixes = writable_suffixes(row.deliverable, as_asked(index, row))
-    job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id, _cuts_of(run, row))
+    given = (_cuts_of(run, row), digest_of_mask(run, row, index))
+    job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id, *given)
     with run.lock("outputs"):
         reserve_output(job, run.outputs)
     return job

@@ -84,16 +84,16 @@ def _near(values: Map) -> Map:
 # -- what is added outside --------------------------------------------------------------------------------------------
 
 
-def whole_change(edit: Edit, mask: Map | None) -> Edit | None:
+def whole_change(edit: Edit, mask: Map | None, given: bool) -> Edit | None:
     """The difference itself: the deliverable follows the model's tone everywhere."""
     return edit
 
 
-def tone_offset(edit: Edit, mask: Map | None) -> Edit | None:
+def tone_offset(edit: Edit, mask: Map | None, given: bool) -> Edit | None:
     """The difference outside the mask, low-pass filtered: around an edit all of it, elsewhere none of a model's drift.
 
     It keeps a step in tone from showing at the mask's edge, and follows what was lit or tinted as a whole. None where
-    that is nothing: there the source stays, bit for bit.
+    that is nothing: there the source stays, bit for bit. Where a mask was given, what is away from it was not meant.
     """
     whole = mask_size(edit)
     width, height = (max(1, round(side * min(1.0, COARSE / max(whole)))) for side in whole)
@@ -104,7 +104,7 @@ def tone_offset(edit: Edit, mask: Map | None) -> Edit | None:
     change = cv2.resize(edit.change.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     tone = _low(change * outside, LOW) / (_low(outside, LOW) + np.float32(1e-3))
     near = np.clip((2 * _low(inside[..., None], AROUND) - 0.05) / 0.95, 0, 1)
-    meant = _smooth_step(np.abs(tone).max(axis=-1, keepdims=True), *DRIFT)
+    meant = np.float32(0) if given else _smooth_step(np.abs(tone).max(axis=-1, keepdims=True), *DRIFT)
     offset: Difference = tone * np.maximum(near, meant)
     if not np.any(offset):
         return None
@@ -128,8 +128,8 @@ class Method:
     """Levels of evidence up to which the mask is 0."""
     all: float
     """Levels from which it is 1."""
-    outside: Callable[[Edit, Map | None], Edit | None]
-    """What is added to the source outside the mask, at any size."""
+    outside: Callable[[Edit, Map | None, bool], Edit | None]
+    """What is added to the source outside the mask, at any size; the last argument says whether the mask was given."""
 
 
 METHODS = {

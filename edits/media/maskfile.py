@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from edits.media.detail import Edit, Map
 from edits.media.files import aside, writing
+from edits.media.formats import planes
+from edits.media.givenmask import given_masks
 from edits.media.mask import METHODS, soft, steady
 from edits.media.records import StitchRequest
 
@@ -40,21 +42,33 @@ class Masks:
     def __init__(self, request: StitchRequest, working_size: tuple[int, int]) -> None:
         self._method = METHODS[request.detail]
         self._first = request.start
+        self._frames = request.end - request.start
         self._shots = sorted({chunk.shot: chunk.start for chunk in reversed(request.chunks)}.values())
         self._pictures = frozenset(request.pictures)
         self._folder = Path(request.output).parent
+        self._given = request.mask
         width, height = working_size
-        self._file = _MaskWriter(mask_path(request.output), (max(1, width // 2), max(1, height // 2)))
+        self._size = (max(1, width // 2), max(1, height // 2))
+        self._file = _MaskWriter(mask_path(request.output), self._size)
 
     def over(self, frames: Iterator[tuple[int, av.VideoFrame, Any]]) -> Iterator[Masked]:
         """The same frames with their masks; a few are held back, for a mask looks ahead."""
         with self._file:
-            for _, shot in groupby(frames, lambda frame: bisect_right(self._shots, frame[0])):
-                evidence = ((frame, None if frame[2] is None else self._method.evidence(frame[2])) for frame in shot)
-                for (number, original, edit), found in steady(evidence):
-                    mask = soft(found, self._method)
-                    self._keep(number, mask)
-                    yield number, original, edit, mask
+            for number, original, edit, mask in self._found(frames) if self._given is None else self._laid(frames):
+                self._keep(number, mask)
+                yield number, original, edit, mask
+            self._file.fill(self._frames)
+
+    def _found(self, frames: Iterator[tuple[int, av.VideoFrame, Any]]) -> Iterator[Masked]:
+        for _, shot in groupby(frames, lambda frame: bisect_right(self._shots, frame[0])):
+            evidence = ((frame, None if frame[2] is None else self._method.evidence(frame[2])) for frame in shot)
+            for (number, original, edit), found in steady(evidence):
+                yield number, original, edit, soft(found, self._method)
+
+    def _laid(self, frames: Iterator[tuple[int, av.VideoFrame, Any]]) -> Iterator[Masked]:
+        assert self._given is not None
+        for (number, original, edit), mask in zip(frames, given_masks(self._given, self._size), strict=False):
+            yield number, original, edit, mask
 
     def _keep(self, number: int, mask: Map | None) -> None:
         if mask is None:
@@ -66,12 +80,16 @@ class Masks:
             (self._folder / mask_name(number)).write_bytes(data.tobytes())
 
 
+_NO_COLOUR = 128
+
+
 class _MaskWriter:
-    """A grey, lossless video that begins with the first mask there is; frames without one are black."""
+    """A grey, lossless video, which can be given as a mask again. None is written before there is a mask at all."""
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         self._path = path
         self._size = size
+        self._black = np.zeros(size[::-1], np.uint8)
         self._aside = aside(path)
         self._container: Any = None
         self._stream: Any = None
@@ -98,17 +116,28 @@ class _MaskWriter:
             if self._container is None:
                 self._open()
             while self._next < place:
-                self._add(np.zeros_like(grey))
+                self._add(self._black)
             self._add(grey)
+
+    def fill(self, count: int) -> None:
+        """Black up to `count` frames, if there is a file."""
+        if self._container is not None:
+            with writing(self._path):
+                while self._next < count:
+                    self._add(self._black)
 
     def _open(self) -> None:
         self._container = av.open(str(self._aside), "w", format="matroska", options={"fflags": "+bitexact"})
         self._stream = self._container.add_stream("ffv1", rate=Fraction(25), options={"level": "3"})
         self._stream.width, self._stream.height = self._size
-        self._stream.pix_fmt = "gray"
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 2
 
     def _add(self, grey: npt.NDArray[np.uint8]) -> None:
-        frame = av.VideoFrame.from_ndarray(grey, format="gray")
+        frame = av.VideoFrame(*self._size, "yuv420p")
+        for plane, values in zip(planes(frame), (grey, _NO_COLOUR, _NO_COLOUR), strict=True):
+            plane[:] = values
         frame.pts, frame.time_base = self._next, Fraction(1, 25)
         self._container.mux(self._stream.encode(frame))
         self._next += 1

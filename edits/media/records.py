@@ -226,6 +226,18 @@ class StitchChunk:
 
 
 @dataclass(frozen=True)
+class GivenMask:
+    """Where a user says that the edit lies: white on black."""
+
+    __pydantic_config__ = STRICT
+    path: str
+    index: FrameIndex | None
+    """Of a video; None of a picture, which holds for all frames."""
+    first: int = 0
+    """The video's frame that belongs to the first edited one."""
+
+
+@dataclass(frozen=True)
 class StitchRequest:
     """One sequential pass from source and edited chunks to a deliverable."""
 
@@ -246,6 +258,8 @@ class StitchRequest:
     """Source frames whose pictures, before and after, are written beside the output for a report."""
     picture_width: int = 480
     """Pixels at most."""
+    mask: GivenMask | None = None
+    """None: it is found from what the edit changed."""
     edited: tuple[int, int] | None = None
     """The frames within `[start, end)` that the chunks tile; None: all of them."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from edits.media.formats import planes
 from edits.media.index import index_source
 from edits.media.levels import MAX_OFFSET
 from edits.media.maskfile import mask_path
-from edits.media.records import StitchRequest
+from edits.media.records import GivenMask, StitchRequest
 from edits.media.split import split
 from edits.media.still import after_name, before_name
 from edits.media.verify import verify
@@ -300,9 +301,49 @@ def test_seams_are_measured_and_masks_kept_beside_the_deliverable(request_of_two
     assert (found.seams[0].frame, found.seams[0].frames) == (16, 2)
     masks = decoded(mask_path(request_of_two.output))
     assert len(masks) == 29
-    lifted = [float(mask.to_ndarray().mean()) for mask in masks]
+    lifted = [float(planes(mask)[0].mean()) for mask in masks]
     assert max(lifted[:10]) == 0, "ten levels everywhere are tone"
     assert min(lifted[-5:]) > 200, "twenty-four are an edit"
+
+
+@pytest.mark.parametrize("kind", ["picture", "video"])
+def test_a_given_mask_says_where_the_edit_is_wanted(request_of_two: StitchRequest, tmp_path: Path, kind: str) -> None:
+    """White on the left: there the edit, on the right the source, although the model changed all of it."""
+    white = np.zeros((96, 160), np.uint8)
+    white[:, :70] = 255
+    path = tmp_path / ("mask.png" if kind == "picture" else "mask.mkv")
+    if kind == "picture":
+        cv2.imwrite(str(path), white)
+    else:
+        write_grey(path, white, request_of_two.end)
+    index = None if kind == "picture" else index_source(path, unheard)
+    stitch(replace(request_of_two, mask=GivenMask(str(path), index), detail="full"), unheard)
+    found = [planes(frame)[0].astype(int) for frame in decoded(request_of_two.output)]
+    for before, after in zip(decoded(request_of_two.source), found, strict=True):
+        lifted = after - planes(before)[0]
+        assert lifted[:, :56].mean() > 7
+        assert np.all(lifted[:, 110:] == 0)
+
+
+def write_grey(path: Path, picture: np.ndarray, frames: int) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for _ in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.repeat(picture[..., None], 3, axis=-1), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuv420p")))
+        container.mux(stream.encode())
+
+
+def test_a_kept_mask_can_be_given_again(request_of_two: StitchRequest, tmp_path: Path) -> None:
+    stitch(request_of_two, unheard)
+    kept = mask_path(request_of_two.output).rename(tmp_path / "kept.mkv")
+    given = GivenMask(str(kept), index_source(kept, unheard))
+    second = replace(request_of_two, output=str(tmp_path / "work" / "second.mkv"), mask=given)
+    stitch(second, unheard)
+    pairs = zip(decoded(request_of_two.output), decoded(second.output), strict=True)
+    for one, other in list(pairs)[22:]:  # Before, the edit is a change of light: outside a mask that was given.
+        assert np.abs(planes(one)[0].astype(int) - planes(other)[0]).max() <= 1
 
 
 def test_two_runs_make_the_same_file(request_of_two: StitchRequest, tmp_path: Path) -> None:

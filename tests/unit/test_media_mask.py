@@ -61,7 +61,7 @@ def test_a_change_of_contrast_is_tone_and_new_texture_is_not() -> None:
 def test_tone_adds_the_difference_itself() -> None:
     source = texture()
     change = edit(replaced(source), source)
-    assert whole_change(change, None) is change
+    assert whole_change(change, None, False) is change
 
 
 def test_an_offset_reaches_around_an_edit_and_no_further() -> None:
@@ -70,7 +70,7 @@ def test_an_offset_reaches_around_an_edit_and_no_further() -> None:
     output = replaced(np.clip(source.astype(int) - 1, 0, 255).astype(np.uint8))
     change = edit(output, source)
     mask = soft(moved(change), METHODS["full"])
-    offset = tone_offset(change, mask)
+    offset = tone_offset(change, mask, False)
     assert offset is not None
     assert np.all(offset.change[:, :4] == 0)
     assert np.any(offset.change[8:24, 12:36])
@@ -80,7 +80,8 @@ def test_a_picture_lit_as_a_whole_is_followed_by_full() -> None:
     source = texture()
     change = edit(np.minimum(source, 240) + np.uint8(10), np.minimum(source, 240))
     assert soft(moved(change), METHODS["full"]) is None
-    offset = tone_offset(change, None)
+    assert tone_offset(change, None, True) is None, "a mask was given, and it is black"
+    offset = tone_offset(change, None, False)
     assert offset is not None
     assert offset.change == pytest.approx(np.full_like(offset.change, 10), abs=0.1)
 
