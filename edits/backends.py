@@ -51,6 +51,9 @@ class Backend:
     def read(self, path: str) -> bytes:
         return cast(bytes, self.fs.cat_file(self.full(path)))
 
+    def read_part(self, path: str, start: int, end: int) -> bytes:
+        return cast(bytes, self.fs.cat_file(self.full(path), start=start, end=end))
+
     def size(self, path: str) -> int | None:
         """Bytes; None for a folder."""
         facts = self.fs.info(self.full(path))

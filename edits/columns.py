@@ -20,6 +20,8 @@ MAX_STEPS = 1_000
 MAX_GUIDANCE = 50
 MAX_PRIORITY = 1_000
 MAX_HANDLES = 1_000
+REVIEWS = ("required", "none")
+"""`required`: the finished file waits until somebody approves it."""
 
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff "
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
@@ -97,6 +99,12 @@ def _number(low: float, high: float) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def _review(text: str) -> str:
+    if text not in REVIEWS:
+        raise CellError("not a kind of review.", f"Write {' or '.join(REVIEWS)}, or leave the cell empty.")
+    return "" if text == "none" else text
 
 
 @dataclass(frozen=True)
@@ -184,6 +192,7 @@ COLUMNS: tuple[Column, ...] = (
         "Shots, counted from 1, that are edited otherwise: with another seed or instruction; several with a semicolon.",
         "3 seed=7; 5 instruction=make it snow",
     ),
+    Column("review", _review, "required: the finished file waits for approval; empty: none.", "required"),
     Column("project", _text, "Groups jobs in reports.", "winter campaign"),
     Column("priority", _integer(-MAX_PRIORITY, MAX_PRIORITY), "Larger goes first; empty: 0.", "10", 0),
     Column("notes", _text, "For people; decides nothing.", "client asked twice"),

@@ -223,6 +223,7 @@ def resolve_row(
         seams=row.seams,
         mask=row.mask,
         mask_sha256=mask_sha256,
+        review=row.review,
     )
 
 

@@ -47,6 +47,8 @@ class ManifestRow:
     target: Target
     output: str
     """The cell as written, for messages."""
+    review: str
+    """`required`, or empty."""
     project: str
     priority: int
     notes: str
@@ -164,6 +166,7 @@ class RowCheck:
             detail=_known("detail", cells, self._own_detail(editor), DETAILS, errors),
             target=self._target(cells["output"], errors),
             output=cells["output"],
+            review=cells["review"],
             project=cells["project"],
             priority=cells["priority"],
             notes=cells["notes"],

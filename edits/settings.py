@@ -203,6 +203,14 @@ class Settings:
     """Address space of a decoding process, in GiB."""
     encoder_threads: int = _setting("media.encoder_threads", _whole(1, 64), 4)
     """Threads of the encoder: fixed, because some encoders write other bytes with another number."""
+    review_pages: str = _setting("review.pages", _choice(("on", "off")), "on")
+    """Whether each job gets a review page: a copy for browsers, made beside the deliverable."""
+    review_url: str = _setting("review.url", TEXT, "")
+    """Address under which the store's pages are served, for links; empty: links lead to the files themselves."""
+    review_timeout_hours: float = _setting("review.timeout_hours", _number(0, above=False), 0.0)
+    """Hours after which a job that awaits its review is decided by itself; 0: never."""
+    review_timeout_action: str = _setting("review.timeout_action", _choice(("approve", "reject")), "reject")
+    """What is decided then."""
     qc_accept: tuple[str, ...] = _setting("qc.accept", TEXTS, ())
     """Checks, by name, that may fail without keeping a deliverable back, e.g. `no black pictures`."""
     sign: bool = _setting("credentials.sign", FLAG, True)

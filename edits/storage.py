@@ -86,6 +86,14 @@ class Store:
         except _MissingError:
             return None
 
+    def read_part(self, path: str, start: int, end: int) -> bytes:
+        """Bytes `[start, end)` of an object.
+
+        Raises:
+            RecordError: it is not there.
+        """
+        return self._attempt("read", path, lambda: self._backend.read_part(path, start, end))
+
     def size(self, path: str) -> int | None:
         """Bytes, or None when there is no such object."""
         try:
@@ -237,6 +245,29 @@ def seams_path(job_id: str) -> str:
 
 def mask_path(job_id: str) -> str:
     return f"jobs/{_name(job_id)}/report/mask.mkv"
+
+
+def report_path(job_id: str, name: str) -> str:
+    """A file of the folder that people open: the review page, its copy, its pictures."""
+    return f"jobs/{_name(job_id)}/report/{name}"
+
+
+def kept_deliverable_path(job_id: str, suffix: str) -> str:
+    """A finished deliverable that waits for approval."""
+    return f"jobs/{_name(job_id)}/deliverable{suffix}"
+
+
+def kept_record_path(job_id: str) -> str:
+    """Written after the deliverable that waits: it says that this one is whole."""
+    return f"jobs/{_name(job_id)}/kept.json"
+
+
+def preview_plan_path(job_id: str) -> str:
+    return f"jobs/{_name(job_id)}/preview.json"
+
+
+def manifest_page_path(manifest_id: str) -> str:
+    return f"manifests/{_name(manifest_id)}/index.html"
 
 
 def _name(key: str) -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows import questions, timeline, upkeep
+from flows import decisions, hosting, libraries, questions, timeline, upkeep
 from flows.command import FAILED, AsJson, print_json, print_record, problems, settings_here
+from flows.forms import PreviewName
 from flows.prefect_here import prepare_prefect
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ app.add_typer(model_app, name="model")
 app.add_typer(questions.commands)
 app.add_typer(upkeep.commands)
 app.add_typer(timeline.commands, name="timeline")
+app.add_typer(libraries.commands)
+app.add_typer(decisions.commands)
+app.add_typer(hosting.commands)
 
 Manifest = Annotated[Path, typer.Argument(help="CSV manifest; docs/manifest.md describes its columns.")]
 Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]
@@ -43,6 +47,7 @@ StrictPrompts = Annotated[
     bool | None,
     typer.Option("--strict-prompts", help="Fail rows whose prompt has more than 512 tokens instead of cutting it."),
 ]
+Preview = Annotated[PreviewName, typer.Option(help="Look first: the beginning of each shot, or all in few steps.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace deliverables that are there already.")]
 
 
@@ -57,6 +62,7 @@ def edit(
     allow: Allow = None,
     overwrite: Overwrite = False,
     strict_prompts: StrictPrompts = None,
+    preview: Preview = "none",
     as_json: AsJson = False,
 ) -> None:
     """Edit every row of a manifest and publish the deliverables. After a crash the same command goes on."""
@@ -64,7 +70,9 @@ def edit(
     def flow() -> Summary:
         from flows.edit_manifest import edit_manifest
 
-        return edit_manifest(str(manifest), store, workers, allow, overwrite=overwrite, strict_prompts=strict_prompts)
+        return edit_manifest(
+            str(manifest), "", store, workers, allow, overwrite, preview=preview, strict_prompts=strict_prompts
+        )
 
     _run_flow(flow, as_json=as_json, store=store)
 

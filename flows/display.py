@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -12,15 +13,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+import sql
+from edits.errors import PermanentError
 from edits.job import JobState
 from edits.plan import JOINT_FRAMES
 from edits.trust import readable
+from flows.review_job import ReviewOutcome
 from flows.status import STYLES
 from flows.units import duration, size
+from tasks import review
 from tasks.conclude import RowResult, Summary
 from tasks.forecast import Forecast
+from tasks.library import LibraryResult
 from tasks.progress import JobProgress, Snapshot
-from tasks.run import LISTENERS, Run
+from tasks.run import LISTENERS, Run, open_run
 
 REFRESH_SECONDS = 0.5
 BARS = 12
@@ -109,10 +115,64 @@ def print_summary(summary: Summary) -> None:
             escape(_result_text(row)),
         )
     out.print(table)
-    rows = len(summary.rows)
     took = duration(summary.seconds)
-    out.print(f"{rows - summary.failed} of {rows} delivered, {summary.chunks_edited} chunks edited, {took}")
+    out.print(f"{_outcome(summary)}, {summary.chunks_edited} chunks edited, {took}")
     out.print(f"report: {escape(summary.report)}", soft_wrap=True)
+    out.print(f"review: {escape(readable(summary.review))}", soft_wrap=True)
+
+
+def _outcome(summary: Summary) -> str:
+    """`3 of 5 delivered, 1 awaiting review, 1 left for later`"""
+    states = Counter(row.state for row in summary.rows)
+    parts = [f"{states[JobState.DELIVERED]} of {len(summary.rows)} delivered"]
+    for state, name in ((JobState.AWAITING_REVIEW, "awaiting review"), (JobState.PLANNED, "left for later")):
+        if states[state]:
+            parts.append(f"{states[state]} {name}")
+    return ", ".join(parts)
+
+
+def print_outcome(outcome: ReviewOutcome) -> None:
+    """What came of a decision."""
+    if outcome.summary is not None:
+        print_summary(outcome.summary)
+    if outcome.delivered:
+        out.print(f"job {outcome.job_id}: delivered as {escape(readable(outcome.output))}", soft_wrap=True)
+    elif outcome.decision == "reject":
+        out.print(f"job {outcome.job_id}: rejected; nothing is delivered")
+
+
+def print_page(job_id: str) -> None:
+    """Write a job's review page anew and print where it is.
+
+    Raises:
+        PermanentError: no such job, or it has no review copy.
+    """
+    with open_run([]) as run:
+        job = sql.job(run.db, job_id).job
+        path = review.write_page(run, job.job_id)
+        if not path:
+            raise PermanentError(f"job {job.job_id} has no review copy yet: it is made when the job is finished")
+        out.print(escape(readable(review.address(run, path))), soft_wrap=True)
+
+
+def print_library(result: LibraryResult) -> None:
+    """What a run over a library did, and what it passed over and why."""
+    table = Table("verdict", "state", box=None, pad_edge=False)
+    table.add_column("file and result or reason", overflow="fold")
+    for file in result.files:
+        state = f"[{STYLES.get(JobState(file.state), 'default')}]{file.state}[/]" if file.state else ""
+        delivered = file.state == JobState.DELIVERED
+        what = f"-> {readable(file.output)}" if delivered else file.message or file.why
+        table.add_row(file.verdict, state, escape(f"{readable(file.uri)}  {what}"))
+    if result.files:
+        out.print(table)
+    for folder in result.unreadable:
+        out.print(f"[yellow]not looked into:[/] {escape(folder)}", soft_wrap=True)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in result.counts.items()) or "nothing to do"
+    out.print(f"{result.seen} files seen in {duration(result.scan_seconds)}, {result.matched} match: {counts}")
+    if result.summary is not None:
+        out.print(f"{_outcome(result.summary)}, {duration(result.summary.seconds)}")
+        out.print(f"report: {escape(result.summary.report)}", soft_wrap=True)
 
 
 def _result_text(row: RowResult) -> str:

@@ -12,38 +12,57 @@ from typing import Annotated, Any, cast
 from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from pydantic import Field
+from pydantic import WithJsonSchema
 
+from flows.forms import Allow, Overwrite, PreviewChoice, Store, Workers, field
 from tasks.artifacts import live_progress
+from tasks.budget import UNLIMITED, Budget
 from tasks.conclude import Summary, conclude
 from tasks.deliver import deliver_video
 from tasks.dispatch import Dispatcher
-from tasks.intake import read_manifest_file, take_in
+from tasks.intake import Order, take_in
+from tasks.manifest_place import find_manifest
 from tasks.retry import Change, again
 from tasks.run import Run, open_run
+from tasks.show_preview import preview_video
 from tasks.split import split_video
 
 RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=4))
 """Two splits ahead of the workers and two deliveries behind them. The cast: Prefect's own types disagree here."""
 
-ManifestPath = Annotated[str, Field(title="Manifest", description="Path of the CSV manifest.", min_length=1)]
-Store = Annotated[str | None, Field(title="Store", description="URI of the store; empty: as set.")]
-Workers = Annotated[int | None, Field(title="Workers", description="Local worker processes; empty: as set.", ge=1)]
-Allow = Annotated[list[str] | None, Field(title="Allowed folders", description="Beside the manifest's own.")]
-Overwrite = Annotated[bool, Field(title="Overwrite", description="Replace deliverables that are already there.")]
 StrictPrompts = Annotated[
-    bool | None, Field(title="Strict prompts", description="Fail a prompt of over 512 tokens; empty: as set.")
+    bool | None,
+    field(title="Strict prompts", description="Fail a prompt of over 512 tokens; empty: as set."),
+    WithJsonSchema({"type": "boolean"}),
+]
+ManifestPlace = Annotated[
+    str,
+    field(
+        title="Manifest",
+        description="Path or URI of a CSV manifest, as the machine that runs the flow sees it.",
+        examples=["/footage/dailies.csv", "s3://footage/dailies.csv"],
+    ),
+]
+ManifestText = Annotated[
+    str,
+    field(
+        title="Manifest, pasted",
+        description="A small manifest itself, with its line of column names. Give this or the path.",
+        examples=["source,instruction,editor\n/footage/dog.mp4,turn it sepia,grade"],
+    ),
 ]
 
 
 @flow(name="edit-manifest", task_runner=RUNNER)
 def edit_manifest(
-    manifest: ManifestPath,
+    manifest: ManifestPlace = "",
+    text: ManifestText = "",
     store: Store = None,
     workers: Workers = None,
     allow: Allow = None,
     overwrite: Overwrite = False,
     strict_prompts: StrictPrompts = None,
+    preview: PreviewChoice = "none",
 ) -> Summary:
     """Edit every row of a manifest; rows that cannot run are reported and never stop the others.
 
@@ -51,19 +70,19 @@ def edit_manifest(
         ManifestError: nothing in the manifest can be used.
         SomeJobsFailedError: the good rows are delivered, others are not.
     """
-    path = Path(manifest).absolute()
+    found = find_manifest(manifest, text)
     given = {"store": store, "workers": workers, "strict_prompts": strict_prompts}
-    with open_run([path.parent], allow, overwrite=overwrite, **given) as run:
-        return edit(run, read_manifest_file(path), path.name, path.parent)
+    with open_run(found.folders, allow, overwrite=overwrite, preview=preview, **given) as run:
+        return edit(run, found.read(run), found.name, found.base)
 
 
 @flow(name="retry-job", task_runner=RUNNER)
 def retry_job(
-    job_id: Annotated[str, Field(title="Job", description="Job id, or the beginning of one.", min_length=1)],
-    chunks: Annotated[list[int] | None, Field(title="Chunks", description="Their numbers; edited again.")] = None,
-    seed: Annotated[int | None, Field(title="Seed", description="Another seed makes it another job.", ge=0)] = None,
-    shot: Annotated[int | None, Field(title="Shot", description="From 1: only this one is changed.", ge=1)] = None,
-    instruction: Annotated[str, Field(title="Instruction", description="Another one; empty: as it was.")] = "",
+    job_id: Annotated[str, field(title="Job", description="Job id, or the beginning of one.", min_length=1)],
+    chunks: Annotated[list[int] | None, field(title="Chunks", description="Their numbers; edited again.")] = None,
+    seed: Annotated[int | None, field(title="Seed", description="Another seed makes it another job.", ge=0)] = None,
+    shot: Annotated[int | None, field(title="Shot", description="From 1: only this one is changed.", ge=1)] = None,
+    instruction: Annotated[str, field(title="Instruction", description="Another one; empty: as it was.")] = "",
     store: Store = None,
     workers: Workers = None,
     allow: Allow = None,
@@ -78,11 +97,17 @@ def retry_job(
         return edit(run, again(run, job_id, change), f"retry of {job_id}", Path.cwd())
 
 
-def edit(run: Run, data: bytes, name: str, folder: Path) -> Summary:
+def edit(run: Run, data: bytes, name: str, folder: Path | str, budget: Budget = UNLIMITED) -> Summary:
     """What all flows share: `data` are a manifest's bytes, its relative paths are relative to `folder`."""
-    order = take_in(run, data, name, folder)
-    with live_progress(run):
-        ready = Dispatcher(run).edit(order.rows, lambda row: split_video.submit(run, order.manifest_id, row))
-        deliveries = [deliver_video.submit(run, prepared) for prepared in ready]
+    return edit_order(run, take_in(run, data, name, folder), budget)
+
+
+def edit_order(run: Run, order: Order, budget: Budget = UNLIMITED) -> Summary:
+    """A manifest that is read: its rows become deliverables, or previews when the run makes these."""
+    finish = preview_video if run.preview else deliver_video
+    with live_progress(run), budget.watching(run):
+        rows = budget.gate(run, order.rows)
+        ready = Dispatcher(run).edit(rows, lambda row: split_video.submit(run, order.manifest_id, row))
+        deliveries: list[PrefectFuture[Any]] = [finish.submit(run, prepared) for prepared in ready]
         wait(deliveries)
     return conclude(run, order)

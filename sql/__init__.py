@@ -4,6 +4,7 @@ Only the flow side writes; workers never connect. Errors are those of `edits.err
 """
 
 from sql.answers import FailureCause, MadeFile, ModelLine, Recall, StateTime, Stuck, StuckDispatch, StuckJob, UsageLine
+from sql.approvals import approvals, is_approved, overdue_reviews, record_approval
 from sql.artifacts import (
     artifact_at,
     artifact_by_digest,
@@ -41,18 +42,22 @@ from sql.edit_jobs import (
     walk_to_delivered,
 )
 from sql.flow_runs import record_flow_run
+from sql.health import Health, health
 from sql.keeping import Policy, PrunableChunk, forget_chunks, prunable_chunks, unused_inputs
 from sql.leases import release_job, take_job
+from sql.libraries import claim_files, library_items, settle_file, touch_files
 from sql.lineage import lineage_of
 from sql.model_versions import record_model_version
 from sql.owners import STALE_SECONDS, beat, this_process
 from sql.questions import failures, made_from, source_digest, stuck, times, touched_by, usage
 from sql.records import (
     ENDED,
+    ApprovalRecord,
     ArtifactKind,
     ArtifactRecord,
     AttemptRecord,
     ClaimResult,
+    Decision,
     DispatchRecord,
     DispatchState,
     FlowRunRecord,
@@ -64,21 +69,24 @@ from sql.records import (
 )
 from sql.revisions import migrate, open_database, revision
 from sql.session import Database, connect
-from sql.sources import manifest_content, record_lost_source, record_manifest, record_source
+from sql.sources import manifest_content, manifest_name, record_lost_source, record_manifest, record_source
 from sql.status import counts, job_table
 
 __all__ = [
     "ENDED",
     "STALE_SECONDS",
+    "ApprovalRecord",
     "ArtifactKind",
     "ArtifactRecord",
     "AttemptRecord",
     "ClaimResult",
     "Database",
+    "Decision",
     "DispatchRecord",
     "DispatchState",
     "FailureCause",
     "FlowRunRecord",
+    "Health",
     "Holdings",
     "JobEvent",
     "JobRecord",
@@ -96,6 +104,7 @@ __all__ = [
     "UsageLine",
     "adopt",
     "adoptable",
+    "approvals",
     "artifact_at",
     "artifact_by_digest",
     "beat",
@@ -103,6 +112,7 @@ __all__ = [
     "cancel_requested",
     "change_state",
     "claim",
+    "claim_files",
     "claimed_chunks",
     "connect",
     "counts",
@@ -112,18 +122,24 @@ __all__ = [
     "failures",
     "file_with_stream",
     "forget_chunks",
+    "health",
+    "is_approved",
     "job",
     "job_events",
     "job_table",
     "jobs",
     "known_jobs",
+    "library_items",
     "lineage_of",
     "made_from",
     "manifest_content",
+    "manifest_name",
     "migrate",
     "open_database",
     "output_of",
+    "overdue_reviews",
     "prunable_chunks",
+    "record_approval",
     "record_attempt",
     "record_chunk_done",
     "record_flow_run",
@@ -144,11 +160,13 @@ __all__ = [
     "release_job",
     "request_cancel",
     "revision",
+    "settle_file",
     "source_digest",
     "stuck",
     "take_job",
     "this_process",
     "times",
+    "touch_files",
     "touched_by",
     "unused_inputs",
     "unwanted_chunks",

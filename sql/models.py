@@ -6,7 +6,6 @@ Nothing but `sql` reads these classes: its functions hand out the frozen records
 from __future__ import annotations
 
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,18 +13,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from edits.job import JobState
 from sql.base import Base, BigId, Json, UtcDateTime, checked, utc_now
-from sql.records import ArtifactKind, DispatchState
+from sql.records import ArtifactKind, Decision, DispatchState
 
 JOB_STATE = checked(JobState)
 _EMPTY = sa.text("''")
 _ZERO = sa.text("0")
-
-
-class Decision(StrEnum):
-    """What a reviewer said of a deliverable."""
-
-    APPROVED = "approved"
-    REJECTED = "rejected"
 
 
 def _recorded() -> Mapped[datetime]:
@@ -357,6 +349,24 @@ class QcResult(Base):
     expected: Mapped[str] = _text()
     found: Mapped[str] = _text()
     recorded_at: Mapped[datetime] = _recorded()
+
+
+class LibraryItem(Base):
+    """A file of a library under one style (`library_id` is the digest of both): how it looked when it was taken on."""
+
+    __tablename__ = "library_item"
+    library_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    uri: Mapped[str] = mapped_column(sa.Text(), primary_key=True)
+    size: Mapped[int] = mapped_column(sa.BigInteger())
+    mark: Mapped[str] = mapped_column(sa.Text())
+    """Modification time in nanoseconds, or the object's ETag."""
+    job_id: Mapped[str | None] = mapped_column(sa.ForeignKey("edit_job.job_id"), index=True)
+    category: Mapped[str] = _word(32)
+    message: Mapped[str] = _text()
+    """Why it never became a job."""
+    owner_id: Mapped[str | None] = mapped_column(sa.ForeignKey("owner.owner_id"), index=True)
+    """The run that works on it."""
+    updated_at: Mapped[datetime] = _recorded()
 
 
 METADATA = Base.metadata

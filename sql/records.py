@@ -38,6 +38,28 @@ class ArtifactKind(StrEnum):
     DELIVERABLE = "deliverable"
 
 
+class Decision(StrEnum):
+    """What a reviewer said of a job."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    """Also of a job in whose place another one, with other settings, is put."""
+
+
+@dataclass(frozen=True)
+class ApprovalRecord:
+    """One decision on a job."""
+
+    job_id: str
+    decision: Decision
+    reviewer: str
+    """As claimed."""
+    reason: str
+    sha256: str
+    """Of the deliverable that was looked at; empty for a preview."""
+    recorded_at: datetime
+
+
 @dataclass(frozen=True)
 class Owner:
     """A flow that works on jobs and dispatches. `sql.this_process()` makes one; one a flow run."""

@@ -39,6 +39,13 @@ def manifest_content(db: Database, manifest_id: str) -> bytes:
 
 
 @patient
+def manifest_name(db: Database, manifest_id: str) -> str:
+    """The name of a recorded manifest, for people; the id itself where none is recorded."""
+    with db.read() as session:
+        row = session.get(Manifest, manifest_id)
+        return row.name if row else manifest_id
+
+
 def record_source(db: Database, sha256: str, uri: str, size: int, frames: int, details_json: str = "{}") -> None:
     """A source by the digest of its bytes. Seen elsewhere the next time: the newest `uri` is kept on the source, all
     of them as artifacts. `size` in bytes; `details_json` is an object (rate, picture size, colour)."""

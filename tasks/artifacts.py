@@ -11,19 +11,26 @@ from uuid import UUID
 
 from prefect.artifacts import (
     create_link_artifact,
+    create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.context import FlowRunContext
 
+from edits.trust import readable
 from tasks.run import Run
 
 if TYPE_CHECKING:
     from tasks.conclude import Summary
+    from tasks.library import LibraryResult
 
 PROGRESS_SECONDS = 5.0
 LINKS = 50
-"""Deliverables that get a link of their own; beyond, the table names them all."""
+"""Jobs that get a link of their own; beyond, the manifest's page leads to them all."""
+
+FILES = 200
+"""Files of a library that its page names."""
 
 T = TypeVar("T")
 
@@ -33,7 +40,9 @@ log = logging.getLogger(__name__)
 @contextmanager
 def live_progress(run: Run) -> Iterator[None]:
     """A progress artifact that follows the run's board until the block ends."""
-    artifact = _attempt(lambda: create_progress_artifact(0.0, description="All rows of the manifest"))
+    artifact = None
+    if _in_a_flow_run():
+        artifact = _attempt(lambda: create_progress_artifact(0.0, description="All rows of the manifest"))
     over = threading.Event()
 
     def follow(artifact_id: UUID) -> None:
@@ -53,7 +62,9 @@ def live_progress(run: Run) -> Iterator[None]:
 
 
 def publish_summary(summary: Summary) -> None:
-    """A table of the rows, and a link to the report and to each deliverable."""
+    """A table of the rows; where the pages are served, links to them (a browser refuses links to files from here)."""
+    if not _in_a_flow_run():
+        return
     table = [
         {
             "line": row.line,
@@ -67,14 +78,44 @@ def publish_summary(summary: Summary) -> None:
         for row in summary.rows
     ]
     _attempt(lambda: create_table_artifact(table, key="jobs", description=f"Rows of {summary.manifest}"))
-    _attempt(lambda: create_link_artifact(summary.report, link_text="Report", key="report"))
-    for row in summary.rows[:LINKS]:
-        if row.state == "delivered":
-            _link(row.job_id, row.output)
+    if summary.review.startswith("http"):
+        _attempt(lambda: create_link_artifact(summary.review, link_text="Review", key="review"))
+        for row in summary.rows[:LINKS]:
+            if row.review:
+                _link(row.job_id, row.review)
 
 
-def _link(job_id: str, output: str) -> None:
-    _attempt(lambda: create_link_artifact(output, link_text=output.rsplit("/", 1)[-1], key=f"deliverable-{job_id}"))
+def publish_library(result: LibraryResult) -> None:
+    """What a run over a library found, did and skipped, as one page of text."""
+    if _in_a_flow_run():
+        _attempt(lambda: create_markdown_artifact(_library_page(result), key="library", description=result.library))
+
+
+def _library_page(result: LibraryResult) -> str:
+    counts = "\n".join(f"| {verdict} | {count} |" for verdict, count in result.counts.items())
+    rows = "\n".join(
+        f"| {_cell(readable(file.uri))} | {file.verdict} | {file.state} | {_cell(file.message or file.why)} |"
+        for file in result.files[:FILES]
+    )
+    return (
+        f"`{_cell(readable(result.library))}`: {result.seen} files seen, {result.matched} match.\n\n"
+        f"| files | |\n|---|---|\n{counts}\n\n| file | verdict | state | |\n|---|---|---|---|\n{rows}\n"
+    )
+
+
+def _cell(text: str) -> str:
+    """Text that stays text in a table of Markdown."""
+    kept = text.replace("\\", "\\\\").replace("\n", " ")
+    return "".join(f"\\{character}" if character in "|`*_<>[]&" else character for character in kept)
+
+
+def _link(job_id: str, address: str) -> None:
+    _attempt(lambda: create_link_artifact(address, link_text=f"Review of {job_id}", key=f"review-{job_id}"))
+
+
+def _in_a_flow_run() -> bool:
+    """Elsewhere there is nothing that an artifact could belong to."""
+    return FlowRunContext.get() is not None
 
 
 def _attempt(call: Callable[[], T]) -> T | None:

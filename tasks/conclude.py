@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import sql
 from edits.job import JobState
-from tasks import artifacts
+from tasks import artifacts, review
 from tasks.gather import write_report, written_plan
 from tasks.intake import Order
 from tasks.progress import JobProgress
 from tasks.run import Run
+
+FINE = frozenset({JobState.DELIVERED, JobState.AWAITING_REVIEW, JobState.PLANNED})
+"""States in which a row may leave a run without having failed."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class RowResult:
     """By this run."""
     seconds: dict[str, float]
     """Wall seconds by stage."""
+    review: str = ""
+    """Address of the job's review page; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,14 @@ class Summary:
     rows: tuple[RowResult, ...]
     report: str
     """Path of the HTML report."""
+    review: str
+    """Address of the manifest's review page."""
     seconds: float
 
     @property
     def failed(self) -> int:
-        return sum(row.state != JobState.DELIVERED for row in self.rows)
+        """Rows that ended otherwise than they should: not those that wait for a review or were left for later."""
+        return sum(row.state not in FINE for row in self.rows)
 
     @property
     def chunks_edited(self) -> int:
@@ -57,7 +65,7 @@ class SomeJobsFailedError(Exception):
 
     def __init__(self, summary: Summary) -> None:
         self.summary = summary
-        first = next(row for row in summary.rows if row.state != JobState.DELIVERED)
+        first = next(row for row in summary.rows if row.state not in FINE)
         super().__init__(
             f"{summary.failed} of {len(summary.rows)} rows were not delivered; line {first.line}: {first.message}"
         )
@@ -74,7 +82,8 @@ def conclude(run: Run, order: Order) -> Summary:
     results += [RowResult(e.line, "", JobState.FAILED, str(e), "", 0, 0, 0, {}) for e in order.errors]
     results.sort(key=lambda result: result.line)
     report = write_report(run, order, snapshot)
-    summary = Summary(order.manifest_id, order.name, tuple(results), str(report), snapshot.elapsed)
+    page = review.address(run, review.write_index(run, order.manifest_id))
+    summary = Summary(order.manifest_id, order.name, tuple(results), str(report), page, snapshot.elapsed)
     artifacts.publish_summary(summary)
     if summary.failed:
         raise SomeJobsFailedError(summary)
@@ -97,4 +106,5 @@ def _row_result(run: Run, progress: JobProgress) -> RowResult:
         chunks=len(plan.chunks) if plan else 0,
         chunks_edited=len(keys.intersection(run.edited)),
         seconds=progress.seconds_by_stage(),
+        review=review.page_address(run, job.job_id),
     )

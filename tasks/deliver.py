@@ -20,7 +20,7 @@ from edits.media.maskfile import mask_name, mask_path
 from edits.media.records import Check, FrameIndex, Picture, Pictures, QcReport, StitchChunk, StitchRequest, Verification
 from edits.media.still import after_name, before_name
 from edits.trust import readable
-from tasks import publish, record, sign
+from tasks import approval, publish, record, review, sign
 from tasks.intake import index_of, source_file
 from tasks.masks import mask_of
 from tasks.report import frames_to_show
@@ -57,13 +57,20 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         check(run, plan, request, verification)
         keep_pictures(run, plan, request)
         keep_masks(run, plan, request)
-        finished = sign.finish(run, plan, Path(request.output), Path(request.source), verification)
-        publish.publish(run, job, finished, markers)
-        record.end_job(run, job, JobState.DELIVERED, _published(job, finished))
-        return finished.verification
+        review.of_deliverable(run, plan, request, verification.checks)
+        if approval.needed(run, job):
+            approval.keep(run, job, Path(request.output), verification)
+        else:
+            finished = sign.finish(run, plan, Path(request.output), Path(request.source), verification)
+            verification = finished.verification
+            publish.publish(run, job, finished, markers)
+            record.end_job(run, job, JobState.DELIVERED, published(job, finished))
+        review.write_page(run, job.job_id)
+        return verification
 
 
-def _published(job: EditJob, finished: sign.Finished) -> str:
+def published(job: EditJob, finished: sign.Finished) -> str:
+    """What the job's history says of its delivery."""
     said = "; without content credentials" if finished.credentials == sign.OFF else ""
     return f"published as {readable(job.output)}{said}"
 
@@ -88,7 +95,7 @@ def stitch_request(
     job = plan.job
     asked = as_asked(index, job, job.cuts)
     window = window_of(asked, plan.width, plan.height, plan.fit).bounds
-    chunks = [_stitch_chunk(run, chunk, markers[chunk.chunk_key], folder) for chunk in plan.chunks]
+    chunks = [stitch_chunk(run, chunk, markers[chunk.chunk_key], folder) for chunk in plan.chunks]
     start, end = (0, asked.frames) if job.scope == "full" else (job.start, job.end)
     return StitchRequest(
         source=str(source_file(run, job.source)),
@@ -145,7 +152,8 @@ def keep_seams(run: Run, plan: VideoPlan, request: StitchRequest) -> Check | Non
     return check_of(found)
 
 
-def _stitch_chunk(run: Run, chunk: Chunk, marker: Marker, folder: Path) -> StitchChunk:
+def stitch_chunk(run: Run, chunk: Chunk, marker: Marker, folder: Path) -> StitchChunk:
+    """A chunk's two files on this machine, checked against the marker's digest."""
     output = _here(run, storage.output_path(chunk.chunk_key, marker.sha256), folder / marker.output)
     if sha256_of(output) != marker.sha256:
         run.store.delete(storage.marker_path(chunk.chunk_key))

@@ -128,7 +128,7 @@ class Dispatcher:
         while not self._arrived.empty():
             self._splitting -= 1
             prepared = self._arrived.get().result(raise_on_failure=False)
-            if isinstance(prepared, Prepared) and not prepared.delivered:
+            if isinstance(prepared, Prepared) and not prepared.settled:
                 self._open[prepared.job.job_id] = OpenJob(prepared, set(prepared.missing))
                 self._run.board.stage(prepared.job.line, "queue")
 

@@ -52,7 +52,7 @@ def write_report(run: Run, order: Order, snapshot: Snapshot) -> Path:
             if not progress.job_id
         ),
     )
-    target = run.settings.state_folder / "reports" / f"{order.manifest_id}.html"
+    target = run.settings.state_folder / "reports" / f"{order.report_name or order.manifest_id}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(f".{os.getpid()}.part")
     part.write_text(render(report), encoding="utf-8")
@@ -86,7 +86,7 @@ def _job(run: Run, progress: JobProgress) -> ReportJob:
         timings=tuple(ReportTiming(name, spent) for name, spent in progress.seconds_by_stage().items()),
         checks=run.checks.get(job.job_id, ()),
         seams=tuple(map(_seam, _seams(run, job))) if delivered else (),
-        lineage=(*_facts(job, plan, artifact.sha256 if artifact and delivered else ""), *_remarks(kept)),
+        lineage=(*facts_of(job, plan, artifact.sha256 if artifact and delivered else ""), *_remarks(kept)),
         problem=None if delivered else _problem(progress),
         project=job.project,
         notes=job.notes,
@@ -128,7 +128,8 @@ def _seam(seam: MeasuredSeam) -> ReportSeam:
     return ReportSeam(seam.frame, seam.difference, seam.warp, seam.luma, seam.sharpness, seam.shows)
 
 
-def _facts(job: EditJob, plan: VideoPlan | None, sha256: str) -> Iterator[ReportFact]:
+def facts_of(job: EditJob, plan: VideoPlan | None, sha256: str) -> Iterator[ReportFact]:
+    """What a deliverable is made of, a line a fact; `sha256` is its own, or empty."""
     yield ReportFact("Source sha256", job.source_sha256)
     yield ReportFact("Frames", f"{job.start} to {job.end - 1}")
     yield ReportFact("Editor", f"{job.editor}, version {plan.editor_version}" if plan else job.editor)

@@ -29,9 +29,11 @@ class Order:
     rows: tuple[ManifestRow, ...]
     """Higher priority first, then in the manifest's order."""
     errors: tuple[RowError, ...]
+    report_name: str = ""
+    """Of the report's file; empty: the manifest's id."""
 
 
-def take_in(run: Run, data: bytes, name: str, folder: Path) -> Order:
+def take_in(run: Run, data: bytes, name: str, folder: Path | str) -> Order:
     """Validate a manifest's text and record it. `folder` is what its relative paths are relative to.
 
     Raises:
@@ -43,7 +45,7 @@ def take_in(run: Run, data: bytes, name: str, folder: Path) -> Order:
     return order
 
 
-def read_order(run: Run, data: bytes, name: str, folder: Path) -> Order:
+def read_order(run: Run, data: bytes, name: str, folder: Path | str) -> Order:
     """Validate a manifest's text, recording nothing.
 
     Raises:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import sql
 from edits import storage, wire
-from edits.errors import CellError, PermanentError
+from edits.errors import BadRowError, CellError, PermanentError
 from edits.job import EditJob, ShotEdit, VideoPlan
-from edits.manifest import one_row_manifest
+from edits.manifest import ManifestRow, one_row_manifest, read_manifest, validate_rows
+from edits.media.deliverables import DELIVERABLES
 from edits.output import next_version
 from edits.seams import written_seams
 from edits.shots import with_shot, written_shots
+from tasks.intake import Order
 from tasks.publish import is_there
+from tasks.report import file_name
 from tasks.run import Run
 
 
@@ -97,6 +101,7 @@ def row_of(job: EditJob) -> dict[str, str]:
         "alpha": job.alpha,
         "audio": "all" if job.audio is None else " ".join(map(str, job.audio)) or "none",
         "cuts": " ".join(f"f{cut}" for cut in job.cuts or ()),
+        "review": job.review,
     }
     if job.sampling is not None:
         row |= {
@@ -113,6 +118,36 @@ def _shots(job: EditJob) -> str:
         return written_shots(job.shots)
     except CellError as error:
         raise PermanentError(f"--instruction: {error.problem} {error.remedy}") from error
+
+
+def changed_manifest(run: Run, job: EditJob, changes: Mapping[str, str]) -> bytes:
+    """The job's row with other cells, as a manifest that is known to be good.
+
+    Raises:
+        BadRowError: the changed row cannot run; each message names the column.
+    """
+    data = one_row_manifest(row_of(job) | dict(changes))
+    _valid_row(run, data)
+    return data
+
+
+def continued(run: Run, job: EditJob) -> Order:
+    """The job as an order of its own, on its line of its manifest: to go on where a review stopped it.
+
+    Raises:
+        BadRowError: the row cannot run any more (its folder is no longer allowed, say).
+    """
+    row = replace(_valid_row(run, one_row_manifest(row_of(job))), line=job.line)
+    run.board.add(row.line, f"{file_name(row.source)} · {row.editor}")
+    return Order(job.manifest_id, f"job {job.job_id}", (row,), (), report_name=job.job_id)
+
+
+def _valid_row(run: Run, data: bytes) -> ManifestRow:
+    manifest = read_manifest(data, "the job's row")
+    rows, errors = validate_rows(manifest, run.catalogue, DELIVERABLES, run.settings, run.trust, Path.cwd())
+    if errors:
+        raise BadRowError(errors)
+    return rows[0]
 
 
 def _chosen(run: Run, job: EditJob, chunks: Sequence[int]) -> frozenset[int]:

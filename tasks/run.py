@@ -37,11 +37,13 @@ BEAT_SECONDS = 10.0
 class Run:
     """Open it with `with`: the lease is kept alive inside and given back at the end."""
 
-    def __init__(self, settings: Settings, trust: Trust, *, overwrite: bool = False) -> None:
+    def __init__(self, settings: Settings, trust: Trust, *, overwrite: bool = False, preview: str = "") -> None:
         self.settings = settings
         self.trust = trust
         self.overwrite = overwrite
         """Replace a deliverable that is there and is not this job's."""
+        self.preview = preview
+        """Kind of preview that this run makes in place of deliverables, or empty."""
         self.store = Store(settings.store, endpoint_url=settings.endpoint_url)
         self.owner = sql.this_process()
         self.catalogue: Catalogue = build_catalogue(settings)
@@ -57,6 +59,8 @@ class Run:
         """What was compared after stitching, by job."""
         self.cancelled = threading.Event()
         """Set when this whole run is asked to stop (Ctrl-C)."""
+        self.stopped_by_limit = False
+        """A limit of this run (GPU-hours, cost) was reached: what was not done is left for another."""
         self._closing = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
         self._locks: dict[str, threading.Lock] = {}
@@ -141,21 +145,26 @@ LISTENERS = Listeners()
 
 
 def open_run(
-    folders: Iterable[Path], allow: Iterable[str] | None = None, *, overwrite: bool = False, **overrides: object
+    folders: Iterable[Path],
+    allow: Iterable[str] | None = None,
+    *,
+    overwrite: bool = False,
+    preview: str = "none",
+    **overrides: object,
 ) -> Run:
     """A run with the settings of the current folder.
 
     `folders`, `allow` and the current folder may be read and written beside the roots that are set. `overrides` are
-    settings by name; those that are None are as if not given.
+    settings by name; those that are None, empty or 0 are as if not given.
 
     Raises:
         SettingsError: a setting that cannot be used.
     """
     here = Path.cwd()
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given = {name: value for name, value in overrides.items() if value}
     settings = load_settings(here, os.environ, given)
     if settings.executor != "local":
         raise SettingsError(f"executor '{settings.executor}': only 'local' can run jobs in this version")
     allowed = (here, *folders, *(root if "://" in root else Path(root).absolute() for root in allow or ()))
     trust = Trust(settings.roots_with(*allowed), settings.schemes, settings.path_map)
-    return Run(settings, trust, overwrite=overwrite)
+    return Run(settings, trust, overwrite=overwrite, preview="" if preview == "none" else preview)

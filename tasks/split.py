@@ -22,10 +22,11 @@ from edits.media.deliverables import writable_suffixes
 from edits.media.records import FrameIndex, SplitChunk, SplitRequest
 from edits.plan import plan_video
 from edits.timecode import Position
-from tasks import publish, record, sign
+from tasks import approval, publish, record, sign
 from tasks.groups import windows_of
 from tasks.intake import index_of, source_file
 from tasks.masks import digest_of_mask
+from tasks.preview import preview_plan
 from tasks.run import Run
 
 ALREADY = "delivered already"
@@ -34,7 +35,8 @@ ALREADY = "delivered already"
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job whose missing chunk inputs all lie in the store; or one that needs nothing more (`delivered`)."""
+    """A job whose missing chunk inputs all lie in the store; or one with which this run has nothing to do (`settled`):
+    it is delivered, or awaits its review."""
 
     job: EditJob
     plan: VideoPlan
@@ -42,7 +44,7 @@ class Prepared:
     """By input key."""
     missing: tuple[str, ...]
     """Chunk keys without a marker."""
-    delivered: bool = False
+    settled: bool = False
 
 
 def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
@@ -58,6 +60,9 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
         sql.record_job(run.db, job, run.owner)
         run.board.resolved(row.line, job.job_id)
         outcome.job = job
+        if approval.waits(run, job):
+            run.board.end(job.line, JobState.AWAITING_REVIEW, f"awaits its review: samaflow approve {job.job_id}")
+            return Prepared(job, plan_of(run, job, index), {}, (), settled=True)
         if publish.take_or_wait(run, job):
             return _delivered_already(run, job, plan_of(run, job, index))
         sql.change_state(run.db, job.job_id, JobState.SPLITTING, "its turn has come")
@@ -65,6 +70,8 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
         publish.check_place(run, job)
         sign.check_identity(run)
         plan = plan_of(run, job, index)
+        if run.preview:
+            plan = preview_plan(run, plan, index)
         sql.record_plan(run.db, plan)
         for number in run.renew.get(job.job_id, ()):
             run.store.delete(storage.marker_path(plan.chunks[number].chunk_key))
@@ -74,7 +81,7 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
         for made in inputs.values():
             sql.record_input(run.db, made, job.source_sha256)
         sql.change_state(run.db, job.job_id, JobState.QUEUED, f"{len(missing)} of {len(plan.chunks)} chunks to edit")
-        return Prepared(job, plan, inputs, tuple(dict.fromkeys(chunk.chunk_key for chunk in missing)))
+        return Prepared(plan.job, plan, inputs, tuple(dict.fromkeys(chunk.chunk_key for chunk in missing)))
 
 
 def record_source(run: Run, uri: str, index: FrameIndex) -> None:
@@ -99,7 +106,7 @@ def missing_chunks(run: Run, plan: VideoPlan) -> list[Chunk]:
 def _delivered_already(run: Run, job: EditJob, plan: VideoPlan) -> Prepared:
     run.board.end(job.line, JobState.DELIVERED, ALREADY)
     sql.release_job(run.db, job.job_id, run.owner)
-    return Prepared(job, plan, {}, (), delivered=True)
+    return Prepared(job, plan, {}, (), settled=True)
 
 
 def resolve(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> EditJob:

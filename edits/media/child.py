@@ -31,6 +31,7 @@ from edits.media.records import (
     IndexRequest,
     Limits,
     Progress,
+    ReviewRequest,
     SplitRequest,
     StitchRequest,
     StreamDigest,
@@ -103,6 +104,10 @@ def run(
 @overload
 def run(
     operation: Literal["stitch"], request: StitchRequest, limits: Limits = ..., progress: Progress = ...
+) -> None: ...
+@overload
+def run(
+    operation: Literal["review"], request: ReviewRequest, limits: Limits = ..., progress: Progress = ...
 ) -> None: ...
 @overload
 def run(
@@ -193,6 +198,7 @@ def _results() -> dict[str, type[Any]]:
         "packets": _Streams,
         "split": _Inputs,
         "stitch": _Nothing,
+        "review": _Nothing,
         "verify": Verification,
     }
 
@@ -296,7 +302,7 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     """Imports happen here, so that the parent's side loads no decoder, and before the limits: this code is ours."""
     import cv2
 
-    from edits.media import index, packets, verify
+    from edits.media import index, packets, review, verify
     from edits.media.split import split
     from edits.stitch import stitch
 
@@ -322,6 +328,10 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     def verified(data: bytes, limits: Limits, progress: Progress) -> Verification:
         return verify.verify(wire.load(StitchRequest, data, "verify"), progress)
 
+    def reviewed(data: bytes, limits: Limits, progress: Progress) -> _Nothing:
+        review.write_review(wire.load(ReviewRequest, data, "review"), progress)
+        return _Nothing()
+
     return {
         "index": indexed,
         "quick_index": quickly,
@@ -329,6 +339,7 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
         "split": cut,
         "stitch": stitched,
         "verify": verified,
+        "review": reviewed,
     }
 
 

@@ -349,3 +349,35 @@ class QcReport:
     accepted: tuple[str, ...]
     """Names of checks that failed and were accepted by the settings."""
     verification: Verification
+
+
+@dataclass(frozen=True)
+class ReviewSpan:
+    """Frames `[start, end)` of the source that a review copy shows. For a preview also the two files of the chunk that
+    they are taken from, and the source frame with which these begin."""
+
+    __pydantic_config__ = STRICT
+    start: int
+    end: int
+    first: int = 0
+    input: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class ReviewRequest:
+    """A review copy: the result beside its source. With `result` (a deliverable) one span, else spans of chunks."""
+
+    __pydantic_config__ = STRICT
+    source: str
+    index: FrameIndex
+    result: str
+    result_start: int
+    """Source frame that is the result's first."""
+    spans: tuple[ReviewSpan, ...]
+    output: str
+    """Path of the copy; the pictures of the contact sheet are written beside it."""
+    contacts: tuple[int, ...] = ()
+    """Source frames of the contact sheet."""
+    contact_width: int = 320
+    """Pixels at most."""

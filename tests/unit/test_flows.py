@@ -7,16 +7,33 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
+from prefect import Flow
+from prefect.utilities.callables import parameter_schema
 
+from edits.catalogue import DETAILS, OWN_DETAIL
+from edits.columns import REVIEWS
+from edits.library import Order
+from edits.media.deliverables import DELIVERABLES
 from edits.plan import Estimate
+from edits.settings import Settings
+from flows import forms
 from flows.doctor import Finding
+from flows.edit_manifest import edit_manifest
+from flows.edit_video import edit_video
+from flows.restyle_library import restyle_library
+from flows.review_job import ReviewOutcome, review_job
+from flows.settle_reviews import settle_reviews
 from flows.status import EventLine, JobHistory, JobLine, JobList
+from tasks.catalogue import build_catalogue
 from tasks.conclude import RowResult, Summary
 from tasks.forecast import Forecast, RowForecast
+from tasks.library import FileResult, LibraryResult
 
+FORMS = (edit_video, edit_manifest, restyle_library, review_job, settle_reviews)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -34,7 +51,7 @@ def test_the_worker_loads_neither_prefect_nor_a_database() -> None:
 def test_every_deployment_points_at_a_flow() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {deployment["name"] for deployment in deployments} == {
-        *("edit-manifest", "edit-video"),
+        *("edit-manifest", "edit-video", "restyle-library", "review-job", "settle-reviews"),
         *("edit-manifest-kubernetes", "edit-video-kubernetes"),
     }
     for deployment in deployments:
@@ -44,10 +61,41 @@ def test_every_deployment_points_at_a_flow() -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [Summary, RowResult, Forecast, RowForecast, Estimate, JobList, JobLine, JobHistory, EventLine, Finding],
+    [
+        LibraryResult,
+        FileResult,
+        ReviewOutcome,
+        Summary,
+        RowResult,
+        Forecast,
+        RowForecast,
+        Estimate,
+        JobList,
+        JobLine,
+        JobHistory,
+        EventLine,
+        Finding,
+    ],
     ids=lambda record: record.__name__,
 )
 def test_the_json_page_names_every_field(record: type) -> None:
     page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
     missing = [field.name for field in dataclasses.fields(record) if f"`{field.name}`" not in page]
     assert missing == []
+
+
+def test_the_enumerations_of_the_forms_are_those_of_the_catalogue() -> None:
+    catalogue = build_catalogue(Settings())
+    assert set(get_args(forms.EditorName)) == set(catalogue)
+    assert set(get_args(forms.DeliverableName)) == set(DELIVERABLES)
+    assert set(get_args(forms.DetailName)) == {OWN_DETAIL, *DETAILS}
+    assert set(get_args(forms.ReviewName)) == set(REVIEWS)
+    assert set(get_args(forms.OrderName)) == set(Order)
+
+
+@pytest.mark.parametrize("flow", FORMS, ids=lambda flow: str(flow.name))
+def test_every_field_of_a_form_has_a_title_and_a_description(flow: Flow[..., Any]) -> None:
+    for name, facts in parameter_schema(flow).properties.items():
+        assert facts["title"] != name, name
+        assert facts["description"], name
+        assert "anyOf" not in facts, name

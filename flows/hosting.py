@@ -1,0 +1,42 @@
+"""The commands that keep something running: the whole service, or its review pages alone."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from flows.command import problems, settings_here
+
+commands = typer.Typer()
+
+
+@commands.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI.")] = 4200,
+    pages_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the review pages.")] = 4201,
+    runs: Annotated[int, typer.Option(min=1, help="Flow runs at once.")] = 2,
+    prefect_database: Annotated[str, typer.Option(help="Prefect's database URL; empty: SQLite.")] = "",
+) -> None:
+    """Start everything on this machine: Prefect server, deployments, a worker, review pages. Ctrl-C stops it."""
+    with problems():
+        from flows import serve as service
+
+        service.serve(settings_here(), service.Service(host, port, pages_port, runs, prefect_database))
+
+
+@commands.command()
+def pages(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 4201,
+) -> None:
+    """Serve the review pages and the metrics alone, read-only."""
+    with problems():
+        import uvicorn
+
+        from tasks.pages import pages_app
+
+        auth = os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
+        uvicorn.run(pages_app(settings_here(), auth), host=host, port=port, log_level="warning")

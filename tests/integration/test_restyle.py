@@ -1,0 +1,99 @@
+"""A library in one style: done once, then only what is new or changed; limits and other runs are respected."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edits.errors import BadRowError, SettingsError
+from edits.library import VIDEOS
+from edits.survey import Verdict
+from tasks.budget import Budget
+from tasks.conclude import SomeJobsFailedError
+from tasks.intake import take_in
+from tasks.library import Library, LibraryResult, result_of, settle, take_on
+from tasks.run import open_run
+from tests.fakes.chain import edit_plainly
+from tests.fakes.clips import write_clip
+
+STYLE = {"instruction": "turn it sepia", "editor": "grade"}
+
+
+@pytest.fixture
+def rushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rushes" / "day 1").mkdir(parents=True)
+    write_clip(tmp_path / "rushes" / "a.mp4", frames=24)
+    write_clip(tmp_path / "rushes" / "day 1" / "b.mp4", frames=30)
+    return tmp_path / "rushes"
+
+
+def wanted(**changes: object) -> Library:
+    facts = {"root": "rushes", "mirror": "results", "style": STYLE, "patterns": VIDEOS}
+    return Library(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def restyle(**changes: object) -> LibraryResult:
+    with open_run([]) as run:
+        taken = take_on(run, wanted(**changes))
+        summary = None
+        if taken.files:
+            try:
+                summary = edit_plainly(run, take_in(run, taken.manifest(), "library", Path.cwd()))
+            except SomeJobsFailedError as error:
+                summary = error.summary
+            finally:
+                settle(run, taken)
+        return result_of(taken, summary)
+
+
+def test_a_second_run_does_only_what_is_new_or_changed(rushes: Path, tmp_path: Path) -> None:
+    assert restyle().counts == {"new": 2}
+    results = sorted(path.relative_to(tmp_path / "results").parent for path in (tmp_path / "results").rglob("*.mp4"))
+    assert results == [Path(), Path("day 1")]
+    assert restyle().counts == {"done": 2}
+
+    os.utime(rushes / "a.mp4", (1, 1))
+    write_clip(rushes / "day 1" / "b.mp4", frames=31)
+    (rushes / "torn.mp4").write_bytes(b"nothing")
+    third = restyle()
+    assert third.counts == {"new": 1, "changed": 1, "done, same bytes": 1}
+    assert third.failed == 1
+    fourth = restyle()
+    assert fourth.counts == {"done": 2, "failed before": 1}
+    assert [(file.verdict, "not a video" in file.why) for file in fourth.files] == [("failed before", True)]
+    assert len(list((tmp_path / "results").rglob("*.mp4"))) == 3
+
+
+def test_two_runs_at_once_never_take_on_the_same_file_and_a_dead_run_leaves_all_it_had(rushes: Path) -> None:
+    with open_run([]) as first, open_run([]) as second, open_run([]) as third:
+        assert len(take_on(first, wanted(max_videos=1)).files) == 1
+        second.owner = replace(second.owner, pid=2**22 + 1)
+        taken = take_on(second, wanted())
+        assert [judged.verdict for judged in (*taken.files, *taken.passed_over)] == [Verdict.NEW, Verdict.ELSEWHERE]
+        taken = take_on(third, wanted())
+        assert [judged.verdict for judged in (*taken.files, *taken.passed_over)] == [Verdict.LEFT, Verdict.ELSEWHERE]
+
+
+def test_an_unknown_style_names_the_field_and_takes_nothing_on(rushes: Path) -> None:
+    with open_run([]) as run:
+        with pytest.raises(BadRowError, match=r"column 'editor'.*no editor is called 'grad'.*Did you mean 'grade'"):
+            take_on(run, wanted(style={**STYLE, "editor": "grad"}))
+        with pytest.raises(SettingsError, match=r"mirror: .*outside the allowed folders"):
+            take_on(run, wanted(mirror="/elsewhere"))
+        assert len(take_on(run, wanted()).files) == 2
+
+
+def test_a_budget_needs_a_price_and_leaves_what_it_does_not_begin(rushes: Path) -> None:
+    with open_run([]) as run:
+        with pytest.raises(SettingsError, match="a cost needs a price"):
+            Budget.of(run.settings, stop_cost=5.0)
+        taken = take_on(run, wanted())
+        order = take_in(run, taken.manifest(), "library", Path.cwd())
+        assert list(Budget(stop=0.0).gate(run, order.rows)) == []
+        settle(run, taken)
+    with open_run([]) as run:
+        assert [judged.verdict for judged in take_on(run, wanted()).files] == [Verdict.LEFT, Verdict.LEFT]

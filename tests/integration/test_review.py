@@ -1,0 +1,111 @@
+"""A job that awaits its review: delivered, refused or changed by whoever decides, and nothing computed twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import sql
+from edits.errors import StateError
+from edits.job import JobState
+from edits.keys import sha256_of
+from tasks import decide
+from tasks.decide import Opinion
+from tasks.retry import changed_manifest, continued
+from tasks.review import PAGE
+from tasks.run import Run, open_run
+from tests.fakes.chain import edit_plainly, edit_rows
+from tests.fakes.clips import write_clip
+
+ADA = Opinion("Ada", "looks right")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a clip of two shots, 100 and 20 frames: two chunks of the first, one of the second."""
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "clip.mp4", frames=120, cuts=(100,))
+    return tmp_path
+
+
+def row(**cells: object) -> dict[str, object]:
+    return {"source": "clip.mp4", "instruction": "turn it sepia", "editor": "grade", **cells}
+
+
+def files(here: Path) -> list[Path]:
+    return [path for path in sorted((here / "deliverables").glob("*")) if not path.name.startswith(".")]
+
+
+def markers(run: Run) -> dict[str, int]:
+    chunks = run.store.local("chunks")
+    assert chunks is not None
+    return {path.parent.name: path.stat().st_mtime_ns for path in chunks.glob("*/result.json")}
+
+
+def test_a_required_review_keeps_the_finished_file_back_until_it_is_approved(here: Path) -> None:
+    with open_run([]) as run:
+        (first,) = edit_rows(run, row(review="required"), folder=here).rows
+        assert (first.state, files(here)) == (JobState.AWAITING_REVIEW, [])
+        page = run.store.local(f"jobs/{first.job_id}/report/{PAGE}")
+        assert page is not None
+        assert "This job waits for a decision" in page.read_text(encoding="utf-8")
+    with open_run([]) as run:
+        before = markers(run)
+        (again,) = edit_rows(run, row(review="required"), folder=here).rows
+        assert (again.state, again.chunks_edited) == (JobState.AWAITING_REVIEW, 0)
+        with decide.waiting_job(run, first.job_id) as job:
+            assert decide.approve(run, job, ADA)
+        assert [sha256_of(path) for path in files(here)] == [sql.output_of(run.db, first.job_id).sha256]  # type: ignore[union-attr]
+        (decision,) = sql.approvals(run.db, first.job_id)
+        assert (decision.decision, decision.reviewer, decision.reason) == ("approved", "Ada", "looks right")
+        assert markers(run) == before
+        assert run.store.list(f"jobs/{first.job_id}/deliverable.mp4") == []
+        with pytest.raises(StateError, match="only a job that awaits"), decide.waiting_job(run, first.job_id):
+            pass
+
+
+def test_a_preview_edits_the_beginning_of_each_shot_and_its_approval_only_the_rest(here: Path) -> None:
+    with open_run([], preview="first_chunks") as run:
+        (previewed,) = edit_rows(run, row(), folder=here).rows
+        assert (previewed.state, previewed.chunks_edited) == (JobState.AWAITING_REVIEW, 2)
+        before = markers(run)
+    with open_run([]) as run, decide.waiting_job(run, previewed.job_id) as job:
+        assert not decide.approve(run, job, ADA)
+        (whole,) = edit_plainly(run, continued(run, job)).rows
+        assert (whole.state, whole.job_id, whole.chunks_edited) == (JobState.DELIVERED, previewed.job_id, 1)
+        assert before.items() <= markers(run).items()
+
+
+def test_a_change_puts_another_job_in_the_place_and_a_rejection_none(here: Path) -> None:
+    with open_run([]) as run:
+        (first,) = edit_rows(run, row(review="required"), folder=here).rows
+    with open_run([]) as run, decide.waiting_job(run, first.job_id) as job:
+        changes = {"instruction": "turn it grayscale"}
+        data = changed_manifest(run, job, changes)
+        decide.change(run, job, ADA, changes)
+        assert sql.job(run.db, job.job_id).state is JobState.CANCELLED
+    with open_run([]) as run:
+        from tasks.intake import take_in
+
+        (second,) = edit_plainly(run, take_in(run, data, "changed", here)).rows
+        assert (second.state, second.job_id != first.job_id) == (JobState.AWAITING_REVIEW, True)
+        with decide.waiting_job(run, second.job_id) as job:
+            decide.reject(run, job, Opinion("Bo", "too dark"))
+        last = sql.job_events(run.db, second.job_id)[-1]
+        assert (last.after, last.reason) == (JobState.CANCELLED, "rejected by Bo: too dark")
+        assert files(here) == []
+
+
+def test_what_nobody_decides_in_time_is_decided_as_the_settings_say(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_run([]) as run:
+        (first,) = edit_rows(run, row(review="required", end="f20"), folder=here).rows
+        assert decide.settle_overdue(run) == ()
+    monkeypatch.setenv("SAMAFLOW_REVIEW_TIMEOUT_HOURS", "0.0000001")
+    monkeypatch.setenv("SAMAFLOW_REVIEW_TIMEOUT_ACTION", "approve")
+    with open_run([]) as run:
+        assert decide.settle_overdue(run) == ()
+        assert sql.job(run.db, first.job_id).state is JobState.DELIVERED
+        assert sql.approvals(run.db, first.job_id)[-1].reviewer == "time-out"
