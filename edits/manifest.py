@@ -32,6 +32,7 @@ from edits.trust import Trust
 __all__ = [
     "Manifest",
     "ManifestRow",
+    "manifest_of",
     "one_row_manifest",
     "read_manifest",
     "reserve_output",
@@ -77,8 +78,13 @@ def read_manifest(data: bytes, name: str) -> Manifest:
 
 def one_row_manifest(cells: Mapping[str, str]) -> bytes:
     """The bytes of a manifest with one row, `cells` by column name: what a form or a retry asks for."""
+    return manifest_of([cells])
+
+
+def manifest_of(rows: Sequence[Mapping[str, str]]) -> bytes:
+    """The bytes of a manifest; every row has the same columns."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([cells.keys(), cells.values()])
+    csv.writer(text).writerows([rows[0].keys(), *(row.values() for row in rows)])
     return text.getvalue().encode()
 
 

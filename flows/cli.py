@@ -86,6 +86,7 @@ def retry(
         int | None, typer.Option(min=1, help="Number of a shot, from 1: --seed and --instruction are for it alone.")
     ] = None,
     instruction: Annotated[str, typer.Option(help="Another instruction; makes it another job.")] = "",
+    variants: Annotated[int, typer.Option(min=1, max=32, help="So many jobs, each with the next seed.")] = 1,
     store: Store = None,
     workers: Workers = None,
     allow: Allow = None,
@@ -109,6 +110,7 @@ def retry(
             seed,
             shot,
             instruction,
+            variants,
             store=store,
             workers=workers,
             allow=allow,
@@ -116,6 +118,19 @@ def retry(
         )
 
     _run_flow(flow, as_json=as_json, store=store)
+
+
+@app.command()
+def pick(
+    job: Job,
+    output: Annotated[str, typer.Argument(metavar="FILE", help="Where the picked deliverable goes.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Put the deliverable of one job, of several variants, where it is wanted; the others stay where they are."""
+    with problems():
+        from tasks.pick import pick as put
+
+        typer.echo(f"picked: {put(settings_here(), job, Path(output).absolute(), overwrite=overwrite)}")
 
 
 def _run_flow(flow: Callable[[], Summary], *, as_json: bool, store: str | None) -> None:

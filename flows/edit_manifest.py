@@ -22,7 +22,7 @@ from tasks.deliver import deliver_video
 from tasks.dispatch import Dispatcher
 from tasks.intake import Order, take_in
 from tasks.manifest_place import find_manifest
-from tasks.retry import Change, again
+from tasks.retry import MAX_VARIANTS, Change, again
 from tasks.run import Run, open_run
 from tasks.show_preview import preview_video
 from tasks.split import split_video
@@ -83,6 +83,7 @@ def retry_job(
     seed: Annotated[int | None, field(title="Seed", description="Another seed makes it another job.", ge=0)] = None,
     shot: Annotated[int | None, field(title="Shot", description="From 1: only this one is changed.", ge=1)] = None,
     instruction: Annotated[str, field(title="Instruction", description="Another one; empty: as it was.")] = "",
+    variants: Annotated[int, field(title="Variants", description="With as many seeds.", ge=1, le=MAX_VARIANTS)] = 1,
     store: Store = None,
     workers: Workers = None,
     allow: Allow = None,
@@ -92,7 +93,7 @@ def retry_job(
 
     What becomes another job is delivered as the next version, `x_v002.mov`, unless it may overwrite.
     """
-    change = Change(tuple(chunks or ()), shot, seed, instruction)
+    change = Change(tuple(chunks or ()), shot, seed, instruction, variants)
     with open_run([], allow, store=store, workers=workers, overwrite=overwrite) as run:
         return edit(run, again(run, job_id, change), f"retry of {job_id}", Path.cwd())
 

@@ -10,15 +10,18 @@ import sql
 from edits import storage, wire
 from edits.errors import BadRowError, CellError, PermanentError
 from edits.job import EditJob, ShotEdit, VideoPlan
-from edits.manifest import ManifestRow, one_row_manifest, read_manifest, validate_rows
+from edits.manifest import ManifestRow, manifest_of, one_row_manifest, read_manifest, validate_rows
 from edits.media.deliverables import DELIVERABLES
 from edits.output import next_version
 from edits.seams import written_seams
-from edits.shots import with_shot, written_shots
+from edits.shots import asked_of, with_shot, written_shots
 from tasks.intake import Order
 from tasks.publish import is_there
 from tasks.report import file_name
 from tasks.run import Run
+
+MAX_VARIANTS = 32
+"""Of one call: more are more than anybody compares."""
 
 
 @dataclass(frozen=True)
@@ -31,38 +34,63 @@ class Change:
     """From 1. The seed and the instruction are for this shot alone, and all others are kept."""
     seed: int | None = None
     instruction: str = ""
+    variants: int = 1
+    """Jobs to make, with this seed and those after it."""
 
     @property
     def makes_another_job(self) -> bool:
-        return self.seed is not None or bool(self.instruction)
+        return self.seed is not None or bool(self.instruction) or self.variants > 1
 
 
 def again(run: Run, job_id: str, change: Change) -> bytes:
     """The bytes of that manifest.
 
-    With another seed or instruction it is another job: its deliverable is the next version beside the first.
+    With another seed or instruction it is another job: its deliverable is the next version beside the first. Several
+    variants are as many rows.
 
     Raises:
         PermanentError: no such job, chunk or shot, or a change that means nothing.
     """
     job = sql.job(run.db, job_id).job
-    _check(job, change)
+    _check(job, change, run.overwrite)
     if change.chunks:
         run.renew[job.job_id] = _chosen(run, job, change.chunks)
     if not change.makes_another_job:
         return one_row_manifest(row_of(job))
-    output = job.output if run.overwrite else next_version(job.output, lambda uri: is_there(run, uri))
-    return one_row_manifest(row_of(replace(_changed(run, job, change), output=output)))
+    taken: set[str] = set()
+    rows = []
+    for other in _variants(run, job, change):
+        output = next_version(job.output, lambda uri: uri in taken or is_there(run, uri))
+        taken.add(output)
+        rows.append(row_of(replace(other, output=job.output if run.overwrite else output)))
+    return manifest_of(rows)
 
 
-def _check(job: EditJob, change: Change) -> None:
+def _variants(run: Run, job: EditJob, change: Change) -> list[EditJob]:
+    """The jobs that the change asks for, by seed."""
+    if change.variants == 1:
+        return [_changed(run, job, change)]
+    first = _next_seed(job, change) if change.seed is None else change.seed
+    return [_changed(run, job, replace(change, seed=first + number)) for number in range(change.variants)]
+
+
+def _next_seed(job: EditJob, change: Change) -> int:
+    """The seed after the one that the job, or its shot, was edited with."""
+    return 1 + (job.seed if change.shot is None else asked_of(job, change.shot - 1)[1])
+
+
+def _check(job: EditJob, change: Change, overwrites: bool) -> None:
     where = f"job {job.job_id}"
+    if change.variants > 1 and job.sampling is None:
+        raise PermanentError(f"{where}: editor '{job.editor}' draws no samples: all variants would be the same")
     if change.seed is not None and job.sampling is None:
         raise PermanentError(f"{where}: editor '{job.editor}' takes no seed; leave --seed out")
     if change.chunks and change.makes_another_job:
         raise PermanentError("--chunks belongs to the job as it is; --seed and --instruction make it another: give one")
     if change.shot is not None and not change.makes_another_job:
         raise PermanentError(f"{where}: say what is to be other for shot {change.shot}: --seed, --instruction or both")
+    if change.variants > 1 and overwrites:
+        raise PermanentError("--variants writes several files: leave --overwrite out")
 
 
 def _changed(run: Run, job: EditJob, change: Change) -> EditJob:
