@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO := demo
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-database test-cluster lint benchmark clean
+.PHONY: help install demo test test-database test-cluster test-browser lint benchmark clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ test: install lint  ## lint, check types and imports, run all tests
 
 test-database: install  ## a minute of eight processes and outages of half a minute, on SQLite and PostgreSQL
 	$(BIN)/pytest -m endurance -s tests/integration
+
+test-browser: install  ## the Prefect UI and the review pages in a real Chromium; pictures are kept in .browser/
+	@command -v chromium chromium-browser google-chrome > /dev/null || (apt-get update -q && apt-get install -qy --no-install-recommends chromium)
+	$(BIN)/pytest -m browser tests/browser
 
 test-cluster: install  ## check a real cluster, in a namespace of its own: make test-cluster KUBECONFIG=...
 	TEST_KUBECONFIG="$(KUBECONFIG)" $(BIN)/pytest tests/cluster -k real -rs

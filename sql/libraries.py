@@ -19,6 +19,9 @@ from sql.owners import dead_among, seen
 from sql.records import Owner
 from sql.session import Database
 
+CLAIM = 1000
+"""Files taken on in one transaction: others get their turn in between."""
+
 _COLUMNS = (
     LibraryItem.uri,
     LibraryItem.size,
@@ -58,20 +61,27 @@ def _known(row: Any, *, held: bool) -> Known:
 
 def claim_files(db: Database, library_id: str, files: Sequence[LibraryFile], owner: Owner) -> set[str]:
     """Take files on for `owner`; returns the URIs that it got: those that no other live owner works on."""
+    claimed: set[str] = set()
+    for first in range(0, len(files), CLAIM):
+        with db.write() as session:
+            seen(session, owner)
+            claimed |= _claim(session, library_id, files[first : first + CLAIM], owner)
+    return claimed
+
+
+def _claim(session: Session, library_id: str, files: Sequence[LibraryFile], owner: Owner) -> set[str]:
     by_uri = {file.uri: file for file in files}
     facts = [{"library_id": library_id, "uri": f.uri, "size": f.size, "mark": f.mark} for f in files]
-    claimed: set[str] = set()
-    with db.write() as session:
-        seen(session, owner)
-        insert_new(session, LibraryItem, facts)
-        alive = _alive(session) - {owner.owner_id}
-        for row in _rows(session, library_id, by_uri):
-            if row.owner_id in alive:
-                continue
-            row.size, row.mark = by_uri[row.uri].size, by_uri[row.uri].mark
-            row.owner_id, row.job_id, row.category, row.message = owner.owner_id, None, "", ""
-            row.updated_at = utc_now()
-            claimed.add(row.uri)
+    insert_new(session, LibraryItem, facts)
+    alive = _alive(session) - {owner.owner_id}
+    claimed = set()
+    for row in _rows(session, library_id, by_uri):
+        if row.owner_id in alive:
+            continue
+        row.size, row.mark = by_uri[row.uri].size, by_uri[row.uri].mark
+        row.owner_id, row.job_id, row.category, row.message = owner.owner_id, None, "", ""
+        row.updated_at = utc_now()
+        claimed.add(row.uri)
     return claimed
 
 

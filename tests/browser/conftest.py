@@ -102,7 +102,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     port, pages = _free_port(), _free_port()
     path = tmp_path_factory.mktemp("service")
     folder = Folder(path, f"http://127.0.0.1:{port}/api")
-    for name in ("PREFECT_API_URL", "PREFECT_HOME"):
+    for name in ("PREFECT_API_URL", "PREFECT_HOME", "SAMAFLOW_REVIEW_PAGES"):
         folder.environ.pop(name)
     write_clip(path / "clip.mp4", frames=72, cuts=(40,), size=(320, 192))
     command = [str(SAMAFLOW), "serve", "--port", str(port), "--pages-port", str(pages)]

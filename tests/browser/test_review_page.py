@@ -24,6 +24,8 @@ from tasks.review_page import Contact, PageChunk, ReviewPage, Seam, render
 from tests.browser.conftest import PICTURES, Screen
 from tests.fakes.recorded import edit_job
 
+pytestmark = pytest.mark.browser
+
 BITS = 14
 HOSTILE = '<img src=x onerror="document.title=1"><script>alert(1)</script>'
 

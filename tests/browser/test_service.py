@@ -14,6 +14,8 @@ from playwright.sync_api import Locator, expect
 from tests.browser.conftest import Screen, Service
 from tests.fakes.command import wait_until
 
+pytestmark = pytest.mark.browser
+
 RUN_SECONDS = 90
 
 

@@ -30,6 +30,8 @@ class Folder:
         self.path = path
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAMAFLOW_", "PREFECT_"))}
         self.environ = {**kept, "PREFECT_API_URL": prefect_url, "PREFECT_HOME": str(path / ".prefect")}
+        self.environ["SAMAFLOW_REVIEW_PAGES"] = "off"
+        """A second a job that only tests of the pages need."""
 
     def manifest(self, *rows: dict[str, object], name: str = "manifest.csv") -> Path:
         """Write the rows, whose keys are columns, as a CSV file."""
