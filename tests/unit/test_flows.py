@@ -52,7 +52,8 @@ def test_every_deployment_points_at_a_flow() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {deployment["name"] for deployment in deployments} == {
         *("edit-manifest", "edit-video", "restyle-library", "review-job", "settle-reviews"),
-        *("edit-manifest-kubernetes", "edit-video-kubernetes"),
+        *("edit-manifest-kubernetes", "edit-video-kubernetes", "restyle-library-kubernetes"),
+        *("review-job-kubernetes", "settle-reviews-kubernetes"),
     }
     for deployment in deployments:
         module, _, name = deployment["entrypoint"].rpartition(".")
