@@ -12,9 +12,8 @@ from typing import Annotated, Any, cast
 from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from pydantic import WithJsonSchema
 
-from flows.forms import Allow, Overwrite, PreviewChoice, Store, Workers, field
+from flows.forms import Allow, Overwrite, PreviewChoice, Store, StrictPrompts, Workers, field
 from tasks.artifacts import live_progress
 from tasks.budget import UNLIMITED, Budget
 from tasks.conclude import Summary, conclude
@@ -30,11 +29,6 @@ from tasks.split import split_video
 RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=4))
 """Two splits ahead of the workers and two deliveries behind them. The cast: Prefect's own types disagree here."""
 
-StrictPrompts = Annotated[
-    bool | None,
-    field(title="Strict prompts", description="Fail a prompt of over 512 tokens; empty: as set."),
-    WithJsonSchema({"type": "boolean"}),
-]
 ManifestPlace = Annotated[
     str,
     field(

@@ -14,17 +14,17 @@ from pydantic import Field, WithJsonSchema
 from edits.columns import MAX_GUIDANCE, MAX_INSTRUCTION, MAX_SEED, MAX_STEPS
 
 
-def field(title: str, description: str, examples: Sequence[Any] = (), **rules: Any) -> Any:
+def field(title: str, description: str, examples: Sequence[Any] = (), *, default: Any = None, **rules: Any) -> Any:
     """One field: how the form shows it, and the `rules` that its value keeps (`ge`, `min_length`, ...).
 
     What is shown travels as extra JSON schema: Prefect puts the parameter's name and the docstring in the place of
-    pydantic's own title and description.
+    pydantic's own title and description. `default`: what the form fills in where the parameter's own default is None.
     """
-    shown: dict[str, Any] = {
-        "title": title,
-        "description": description,
-        **({"examples": list(examples)} if examples else {}),
-    }
+    shown: dict[str, Any] = {"title": title, "description": description}
+    if examples:
+        shown["examples"] = list(examples)
+    if default is not None:
+        shown["default"] = default
     return Field(json_schema_extra=shown, **rules)
 
 
@@ -148,26 +148,32 @@ PreviewChoice = Annotated[
 
 # -- where it runs ----------------------------------------------------------------------------------------------------
 
+# The form fills in a default, and the server holds it against the schema: so there None has to be an empty value.
 Store = Annotated[
     str | None,
-    field(title="Store", description="URI of the store; empty: as set.", examples=["s3://bucket/samaflow"]),
+    field("Store", "URI of the store; empty: as set.", ["s3://bucket/samaflow"], default=""),
     WithJsonSchema({"type": "string"}),
 ]
 Workers = Annotated[
     int | None,
-    field(title="Workers", description="Local worker processes; empty: as set.", ge=1, le=256, examples=[1]),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 256}),
+    field("Workers", "Local worker processes; 0: as set.", [1], default=0, ge=0, le=256),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 256}),
 ]
 Allow = Annotated[
     list[str] | None,
     field(
-        title="Allowed folders",
-        description="Folders that may be read and written, beside those that are set.",
-        examples=[["/footage", "/deliverables"]],
+        "Allowed folders",
+        "Folders that may be read and written, beside those that are set.",
+        [["/footage", "/deliverables"]],
+        default=[],
     ),
     WithJsonSchema({"type": "array", "items": {"type": "string"}}),
 ]
-
+StrictPrompts = Annotated[
+    bool | None,
+    field("Strict prompts", "Fail a prompt of more than 512 tokens instead of cutting it; off: as set.", default=False),
+    WithJsonSchema({"type": "boolean"}),
+]
 
 NOTHING: list[str] = []
 """The default of a list; never changed."""

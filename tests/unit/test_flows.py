@@ -100,3 +100,4 @@ def test_every_field_of_a_form_has_a_title_and_a_description(flow: Flow[..., Any
         assert facts["title"] != name, name
         assert facts["description"], name
         assert "anyOf" not in facts, name
+        assert facts.get("default", "") is not None, f"{name}: the server would refuse the form as it stands"
