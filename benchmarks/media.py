@@ -157,7 +157,7 @@ def requests(source: Path, index: FrameIndex, folder: Path) -> tuple[SplitReques
         stitched.append(StitchChunk(start, end, padding, lead, shot, str(given), str(edited)))
     split = SplitRequest(str(source), index, tuple(parts), *WORKING_SIZE, "squeeze")
     stitch = StitchRequest(
-        str(source), index, 0, index.frames, tuple(stitched), "full", "h264", str(folder / "deliverable.mp4")
+        str(source), index, 0, index.frames, tuple(stitched), "tone", "h264", str(folder / "deliverable.mp4")
     )
     return split, stitch
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edits.media.chunkfile import ChunkWriter
 from edits.media.index import index_source
 from edits.media.records import FrameIndex, SplitChunk, SplitRequest, StitchChunk, StitchRequest
-from edits.media.split import FIT, Squeezer, split
+from edits.media.split import Squeezer, split
 from edits.stitch import stitch
 
 PAIRS = Path(__file__).resolve().parents[2] / "shared" / "clips" / "sama_pairs"
@@ -54,7 +54,7 @@ def request_of(
     index = index_source(source, unheard)
     names = [(str(folder / f"{n}.input.mkv"), str(folder / f"{n}.output.mkv")) for n in range(len(pieces))]
     parts = tuple(SplitChunk(piece.start, piece.end, 0, given) for piece, (given, _) in zip(pieces, names, strict=True))
-    split(SplitRequest(str(source), index, parts, *size, FIT), unheard)
+    split(SplitRequest(str(source), index, parts, *size, "squeeze"), unheard)
     for piece, (_, output) in zip(pieces, names, strict=True):
         _write_output(piece, Path(output), size)
     return StitchRequest(

@@ -2,15 +2,17 @@
 
     python benchmarks/seams.py [--pairs ../shared/clips/sama_pairs]
 
-The first run edited 49 frames, the second 81; a third chunk begins again with the first run's start as control. Chunk
-one is the first run up to frame 33, chunk two the second run from frame 16: 17 frames overlap, as with SAMA-14B's card.
-Everything goes through split and stitch at the clips' own size. A measure is a ratio to steps away from the seam.
+The first run edited 49 frames, the second 81. Chunk one is the first run up to frame 33, chunk two the second run from
+frame 16: 17 frames overlap, as with SAMA-14B's card. Everything goes through split and stitch at the clips' own size. A
+measure is a ratio to steps away from the seam. Below it, the same for a shot that the random weights `tiny` edit: its
+chunks one by one, and as one (`seams=joint`).
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -18,9 +20,15 @@ from unittest.mock import patch
 from pairs import PAIRS, Piece, request_of, stitched
 
 import edits.stitch
+from edits.media.chunkfile import read_chunk, write_chunk
 from edits.media.records import StitchRequest
+from sama_model.cards import card
+from sama_model.config import Options, Recipe
+from sama_model.editors.base import EditRequest, unused_progress
+from sama_model.editors.sama import load_sama
 from tasks.seams import measured
 
+INSTRUCTION = "make it snow"
 SIZE = (832, 480)
 OVERLAP = (16, 33)
 """First frame of the second chunk, end of the first."""
@@ -46,6 +54,48 @@ def line(name: str, request: StitchRequest, levels: bool) -> str:
     return f"{name:<20}{seam.difference:>11.2f}{seam.warp:>8.2f}{seam.luma:>8.2f}{seam.sharpness:>11.2f}  {shows}"
 
 
+WINDOWS = ((0, 17), (12, 29), (24, 41))
+"""Chunks of the weights `tiny`."""
+RECIPE = Recipe(8, 5.0, 5.0)
+
+
+class Nothing:
+    """A checkpoint that keeps nothing."""
+
+    def load(self) -> bytes | None:
+        return None
+
+    def save(self, data: bytes) -> None:
+        pass
+
+
+def edited(source: Path, folder: Path, joint: bool) -> StitchRequest:
+    """A shot that `tiny` edits: its chunks one by one, or as one."""
+    pieces = [Piece(source, start, end, 4 if start else 0) for start, end in WINDOWS]
+    request = request_of(source, pieces, (160, 96), folder, detail="upscale", blend=0 if joint else 6)
+    editor = load_sama(card("sama", "tiny"), Options(), [INSTRUCTION])
+    asked = [
+        EditRequest(read_chunk(Path(chunk.input)), INSTRUCTION, 0, RECIPE, chunk.start // 4) for chunk in request.chunks
+    ]
+    together = editor.edit_together(asked, unused_progress, Nothing()) if joint else None
+    for number, chunk in enumerate(request.chunks):
+        frames = editor.edit(asked[number], unused_progress) if together is None else together[number]
+        write_chunk(Path(chunk.output), frames)
+    return request
+
+
+def editor_lines(source: Path, folder: Path) -> Iterator[str]:
+    """The measures of both ways, seam by seam."""
+    for name, joint in (("chunks one by one", False), ("joint", True)):
+        request = edited(source, folder / name, joint)
+        stitched(request)
+        for seam in measured(request).seams:
+            yield (
+                f"{name:<20}{seam.difference:>11.2f}{seam.warp:>8.2f}{seam.luma:>8.2f}{seam.sharpness:>11.2f}"
+                f"  at frame {seam.frame}"
+            )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,6 +109,8 @@ def main() -> None:
         print(f"{'':<20}{'difference':>11}{'warp':>8}{'luma':>8}{'sharpness':>11}")
         for name, (way, levels) in ways(request).items():
             print(line(name, way, levels), flush=True)
+        for text in editor_lines(source, Path(folder)):
+            print(text, flush=True)
         print(BOUNDS)
 
 

@@ -23,6 +23,7 @@ from tasks.report import (
     ReportPicture,
     ReportProblem,
     ReportRow,
+    ReportSeam,
     ReportTiming,
     duration,
     frames_to_show,
@@ -273,3 +274,18 @@ def test_durations_read_as_people_say_them(seconds: float, text: str):
 @pytest.mark.parametrize(("size", "text"), [(840_000, "840 kB"), (12_400_000, "12.4 MB"), (3_100_000_000, "3.1 GB")])
 def test_sizes_are_decimal(size: int, text: str):
     assert megabytes(size) == text
+
+
+def test_seams_and_masks_are_shown_with_the_job():
+    seams = (ReportSeam(64, 1.02, 0.95, 1.4, 0.97, ()), ReportSeam(128, 1.4, 1.1, 3.0, 0.9, ("difference", "luma")))
+    picture = ReportPicture(0, 150, 6.25, JPEG, PNG, PNG)
+    page = Page(render(report(replace(JOB, seams=seams, pictures=(picture,)))))
+    assert "2 seams between chunks, 1 to be looked at" in page.text
+    assert "difference, luma" in page.text
+    assert "Mask of frame 150: white where the edit lies, black where the source does" in page.values("alt")
+
+
+def test_a_job_without_seams_or_masks_shows_none():
+    page = Page(render(report(JOB)))
+    assert "between chunks" not in page.text
+    assert not any(text.startswith("Mask") for text in page.values("alt"))
