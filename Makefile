@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO := demo
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-database test-cluster test-browser lint benchmark clean
+.PHONY: help install demo test test-faults test-database test-cluster test-browser lint benchmark clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ demo: install  ## draw a clip, run the main job on it, print where the result li
 
 test: install lint  ## lint, check types and imports, run all tests
 	$(BIN)/pytest -n 2 --dist worksteal
+
+test-faults: install  ## 200 scripted and 25 real schedules of faults against the cluster double
+	FAULT_SEEDS=200 FAULT_WORKER_SEEDS=25 $(BIN)/pytest -q -s tests/integration/test_kubernetes_faults.py
 
 test-database: install  ## a minute of eight processes and outages of half a minute, on SQLite and PostgreSQL
 	$(BIN)/pytest -m endurance -s tests/integration

@@ -10,6 +10,8 @@ import os
 import re
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
@@ -25,6 +27,16 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _HOPELESS = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ENOSYS, errno.ELOOP})
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload in parts that is not finished: invisible, and paid for."""
+
+    path: str
+    """Within the bucket."""
+    upload_id: str
+    begun: datetime
 
 
 class Backend:
@@ -64,6 +76,13 @@ class Backend:
 
     def delete(self, path: str) -> None:
         self.fs.rm_file(self.full(path))
+
+    def uploads(self) -> list[Upload]:
+        """Uploads in parts that were begun and neither finished nor given up; a folder has none."""
+        return []
+
+    def abort(self, upload: Upload) -> None:
+        """Give one up."""
 
     def find(self, folder: str) -> list[str]:
         """Paths of all finished objects under a folder."""
@@ -113,6 +132,21 @@ class Bucket(Backend):
 
     def put_bytes(self, path: str, data: bytes) -> None:
         self.fs.pipe_file(self.full(path), data)
+
+    def uploads(self) -> list[Upload]:
+        bucket, _, prefix = self.root.partition("/")
+        found: list[Upload] = []
+        marks: dict[str, str] = {}
+        while True:
+            page = self.fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marks)
+            found += [Upload(item["Key"], item["UploadId"], item["Initiated"]) for item in page.get("Uploads", ())]
+            if not page.get("IsTruncated"):
+                return found
+            marks = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def abort(self, upload: Upload) -> None:
+        bucket = self.root.partition("/")[0]
+        self.fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload.path, UploadId=upload.upload_id)
 
     def put_file(self, path: str, local: Path) -> None:
         # Never an open writer: an exception inside `with fs.open(..., "wb")` commits a truncated object.

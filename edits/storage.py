@@ -15,11 +15,12 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from edits import wire
-from edits.backends import PART, Folder, is_no_bucket, open_backend, part_of, problem
+from edits.backends import PART, Folder, Upload, is_no_bucket, open_backend, part_of, problem
 from edits.errors import PermanentError, RecordError, SamaflowError, StoreError, TrustError
 from edits.job import Marker, WorkerStatus
 
@@ -145,6 +146,17 @@ class Store:
             return self._attempt("list", prefix, lambda: self._backend.find(prefix))
         except _MissingError:
             return []
+
+    def pending_uploads(self, older_than: timedelta) -> builtins.list[Upload]:
+        """Uploads in parts that were begun so long ago and are not finished."""
+        limit = datetime.now(UTC) - older_than
+        found = self._attempt("list the uploads of", "", self._backend.uploads)
+        return [upload for upload in found if upload.begun < limit]
+
+    def abort_upload(self, upload: Upload) -> None:
+        """Give up an upload; one that is gone is given up already."""
+        with suppress(_MissingError):
+            self._attempt("give up the upload of", "", lambda: self._backend.abort(upload))
 
     def _absent(self, path: str) -> SamaflowError:
         """Why there is nothing at `path`: a folder that went away is the disk's fault, not the path's."""

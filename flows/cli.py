@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows import decisions, hosting, libraries, questions, timeline, upkeep
+from flows import decisions, hosting, libraries, questions, steering, timeline, upkeep
 from flows.command import FAILED, AsJson, print_json, print_record, problems, settings_here
-from flows.forms import PreviewName
+from flows.forms import ExecutorName, PreviewName
 from flows.prefect_here import prepare_prefect
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ app.add_typer(timeline.commands, name="timeline")
 app.add_typer(libraries.commands)
 app.add_typer(decisions.commands)
 app.add_typer(hosting.commands)
+app.add_typer(steering.commands)
 
 Manifest = Annotated[Path, typer.Argument(help="CSV manifest; docs/manifest.md describes its columns.")]
 Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]
@@ -48,6 +49,10 @@ StrictPrompts = Annotated[
     typer.Option("--strict-prompts", help="Fail rows whose prompt has more than 512 tokens instead of cutting it."),
 ]
 Preview = Annotated[PreviewName, typer.Option(help="Look first: the beginning of each shot, or all in few steps.")]
+Executor = Annotated[ExecutorName, typer.Option(help="Where workers run; [executor] kind of the settings by default.")]
+GpuHours = Annotated[
+    float, typer.Option("--max-gpu-hours", min=0, help="Dispatch no further chunks beyond; 0: no limit.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace deliverables that are there already.")]
 
 
@@ -63,6 +68,8 @@ def edit(
     overwrite: Overwrite = False,
     strict_prompts: StrictPrompts = None,
     preview: Preview = "none",
+    executor: Executor = "as set",
+    max_gpu_hours: GpuHours = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Edit every row of a manifest and publish the deliverables. After a crash the same command goes on."""
@@ -71,7 +78,16 @@ def edit(
         from flows.edit_manifest import edit_manifest
 
         return edit_manifest(
-            str(manifest), "", store, workers, allow, overwrite, preview=preview, strict_prompts=strict_prompts
+            str(manifest),
+            "",
+            store,
+            workers,
+            allow,
+            overwrite,
+            preview=preview,
+            strict_prompts=strict_prompts,
+            executor=executor,
+            max_gpu_hours=max_gpu_hours,
         )
 
     _run_flow(flow, as_json=as_json, store=store)
@@ -91,6 +107,8 @@ def retry(
     workers: Workers = None,
     allow: Allow = None,
     overwrite: Overwrite = False,
+    executor: Executor = "as set",
+    max_gpu_hours: GpuHours = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Run one recorded job again, as it is or changed; a changed one is delivered as the next version, x_v002.mov."""
@@ -115,6 +133,8 @@ def retry(
             workers=workers,
             allow=allow,
             overwrite=overwrite,
+            executor=executor,
+            max_gpu_hours=max_gpu_hours,
         )
 
     _run_flow(flow, as_json=as_json, store=store)
@@ -195,21 +215,6 @@ def status(
 
 
 @app.command()
-def cancel(job: Job, as_json: AsJson = False) -> None:
-    """Ask for a job to be cancelled; its edited chunks are kept."""
-    with problems():
-        import sql
-
-        record = sql.request_cancel(sql.open_database(settings_here().database), job)
-        if as_json:
-            print_json({"job_id": record.job_id, "state": record.state, "cancel_requested": record.cancel_requested})
-        elif record.cancel_requested:
-            typer.echo(f"job {record.job_id}: asked to cancel; the flow that works on it stops within seconds")
-        else:
-            typer.echo(f"job {record.job_id}: {record.state}")
-
-
-@app.command()
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Remove leftovers of runs that died.")] = False,
     migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database to this version's tables.")] = False,
@@ -224,6 +229,7 @@ def doctor(
         findings = examination.examine(settings, fix=fix, migrate=migrate)
         if cluster:
             findings += examination.examine_cluster(settings)
+            findings += examination.leftovers(settings, fix=fix)
         print_json([finding.as_dict() for finding in findings]) if as_json else examination.show(findings)
     if any(finding.level == "broken" for finding in findings):
         raise typer.Exit(FAILED)

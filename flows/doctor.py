@@ -50,6 +50,26 @@ def examine_cluster(settings: Settings) -> list[Finding]:
     return doctor_cluster(settings, expected)
 
 
+def leftovers(settings: Settings, *, fix: bool) -> list[Finding]:
+    """What dead runs have left in the cluster, the database and the store; with `fix` it is mended."""
+    from tasks.kubernetes_api import connect
+    from tasks.leftovers import Leftovers
+    from tasks.prefect_runs import start_again
+
+    store = Store(settings.store, endpoint_url=settings.endpoint_url)
+    try:
+        found = Leftovers(sql.open_database(settings.database), store, connect(settings), start_again).find(mend=fix)
+    except SamaflowError as error:
+        return [Finding("leftovers", "broken", str(error), "mend what is said above first")]
+    if not found:
+        return [Finding("leftovers", "fine", "nothing is left over")]
+    return [
+        Finding(f"left over: {item.kind}", "fine" if item.mended else "warning", f"{item.subject}: {item.detail}",
+                "" if item.mended else item.remedy)
+        for item in found
+    ]  # fmt: skip
+
+
 def _model_packages() -> Iterator[Finding]:
     absent = [name for name in ("torch", "diffusers", "transformers") if importlib.util.find_spec(name) is None]
     if absent:

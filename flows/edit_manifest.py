@@ -13,7 +13,18 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.forms import Allow, Overwrite, PreviewChoice, Store, StrictPrompts, Workers, field
+from flows.forms import (
+    Allow,
+    ExecutorChoice,
+    MaxGpuHours,
+    Overwrite,
+    PreviewChoice,
+    Store,
+    StrictPrompts,
+    Workers,
+    field,
+    named,
+)
 from tasks.artifacts import live_progress
 from tasks.budget import UNLIMITED, Budget
 from tasks.conclude import Summary, conclude
@@ -57,6 +68,8 @@ def edit_manifest(
     overwrite: Overwrite = False,
     strict_prompts: StrictPrompts = None,
     preview: PreviewChoice = "none",
+    executor: ExecutorChoice = "as set",
+    max_gpu_hours: MaxGpuHours = 0.0,
 ) -> Summary:
     """Edit every row of a manifest; rows that cannot run are reported and never stop the others.
 
@@ -65,8 +78,14 @@ def edit_manifest(
         SomeJobsFailedError: the good rows are delivered, others are not.
     """
     found = find_manifest(manifest, text)
-    given = {"store": store, "workers": workers, "strict_prompts": strict_prompts}
-    with open_run(found.folders, allow, overwrite=overwrite, preview=preview, **given) as run:
+    given: dict[str, object] = {
+        "store": store,
+        "workers": workers,
+        "strict_prompts": strict_prompts,
+        "executor": named(executor),
+    }
+    limit = max_gpu_hours or None
+    with open_run(found.folders, allow, overwrite=overwrite, preview=preview, max_gpu_hours=limit, **given) as run:
         return edit(run, found.read(run), found.name, found.base)
 
 
@@ -82,13 +101,17 @@ def retry_job(
     workers: Workers = None,
     allow: Allow = None,
     overwrite: Overwrite = False,
+    executor: ExecutorChoice = "as set",
+    max_gpu_hours: MaxGpuHours = 0.0,
 ) -> Summary:
     """Run one recorded job again: what is missing, named chunks, or, for one shot or all, another seed or instruction.
 
     What becomes another job is delivered as the next version, `x_v002.mov`, unless it may overwrite.
     """
     change = Change(tuple(chunks or ()), shot, seed, instruction, variants)
-    with open_run([], allow, store=store, workers=workers, overwrite=overwrite) as run:
+    given: dict[str, object] = {"store": store, "workers": workers, "executor": named(executor)}
+    limit = max_gpu_hours or None
+    with open_run([], allow, overwrite=overwrite, preview="none", max_gpu_hours=limit, **given) as run:
         return edit(run, again(run, job_id, change), f"retry of {job_id}", Path.cwd())
 
 
@@ -100,9 +123,15 @@ def edit(run: Run, data: bytes, name: str, folder: Path | str, budget: Budget = 
 def edit_order(run: Run, order: Order, budget: Budget = UNLIMITED) -> Summary:
     """A manifest that is read: its rows become deliverables, or previews when the run makes these."""
     finish = preview_video if run.preview else deliver_video
+    dispatcher = Dispatcher(run)
     with live_progress(run), budget.watching(run):
         rows = budget.gate(run, order.rows)
-        ready = Dispatcher(run).edit(rows, lambda row: split_video.submit(run, order.manifest_id, row))
-        deliveries: list[PrefectFuture[Any]] = [finish.submit(run, prepared) for prepared in ready]
+        deliveries: list[PrefectFuture[Any]] = []
+        try:
+            for prepared in dispatcher.edit(rows, lambda row: split_video.submit(run, order.manifest_id, row)):
+                deliveries.append(finish.submit(run, prepared))
+        except KeyboardInterrupt:
+            dispatcher.cancel_all()  # it may have met the loop's own lines, where the dispatcher does not see it
+            raise
         wait(deliveries)
     return conclude(run, order)

@@ -15,8 +15,10 @@ from flows.forms import (
     Detail,
     Editor,
     End,
+    ExecutorChoice,
     Guidance,
     Instruction,
+    MaxGpuHours,
     Output,
     Overwrite,
     Preset,
@@ -30,6 +32,7 @@ from flows.forms import (
     Weights,
     Workers,
     cell,
+    named,
 )
 from tasks.conclude import Summary
 from tasks.run import open_run
@@ -56,6 +59,8 @@ def edit_video(
     workers: Workers = None,
     allow: Allow = None,
     overwrite: Overwrite = False,
+    executor: ExecutorChoice = "as set",
+    max_gpu_hours: MaxGpuHours = 0.0,
 ) -> Summary:
     """Edit one video, or a part of it.
 
@@ -79,5 +84,7 @@ def edit_video(
         "review": review,
     }
     folder = Path.cwd()
-    with open_run([], allow, store=store, workers=workers, overwrite=overwrite, preview=preview) as run:
+    given: dict[str, object] = {"store": store, "workers": workers, "executor": named(executor)}
+    limit = max_gpu_hours or None
+    with open_run([], allow, overwrite=overwrite, preview=preview, max_gpu_hours=limit, **given) as run:
         return edit(run, one_row_manifest(row), "edit-video", folder)

@@ -55,6 +55,7 @@ DetailName = Literal["auto", "full", "tone", "upscale"]
 ReviewName = Literal["none", "required"]
 DecisionName = Literal["approve", "reject", "change"]
 OrderName = Literal["newest", "oldest", "name", "smallest", "largest"]
+ExecutorName = Literal["as set", "local", "kubernetes"]
 PreviewName = Literal["none", "first_chunks", "few_steps"]
 
 Editor = Annotated[
@@ -159,6 +160,18 @@ Workers = Annotated[
     field("Workers", "Local worker processes; 0: as set.", [1], default=0, ge=0, le=256),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 256}),
 ]
+MaxGpuHours = Annotated[
+    float,
+    field(
+        title="GPU-hours at most",
+        description="Once they are spent nothing more is begun; what is going on is finished. 0: no limit.",
+        ge=0,
+        examples=[8],
+    ),
+]
+ExecutorChoice = Annotated[
+    ExecutorName, field(title="Workers run", description="On this machine, in the cluster, or as the settings say.")
+]
 Allow = Annotated[
     list[str] | None,
     field(
@@ -182,3 +195,8 @@ NOTHING: list[str] = []
 def cell(value: float) -> str:
     """A number of a form as a manifest's cell: 0 is what an empty cell means."""
     return repr(value) if value else ""
+
+
+def named(executor: ExecutorName) -> str:
+    """The executor that a choice names; empty for that of the settings."""
+    return "" if executor == "as set" else executor

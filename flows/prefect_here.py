@@ -23,6 +23,20 @@ def prepare_prefect(settings: Settings) -> None:
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
 
 
+def require_server() -> None:
+    """Of a command that needs one that is running.
+
+    Raises:
+        SettingsError: none is named, or the one that is does not answer.
+    """
+    if "PREFECT_API_URL" not in os.environ:
+        raise SettingsError(
+            "no Prefect server is named: set PREFECT_API_URL to a running one (e.g. http://127.0.0.1:4200/api), "
+            "or run the manifest here with `samaflow edit`"
+        )
+    _require_server(os.environ["PREFECT_API_URL"])
+
+
 def _require_server(url: str) -> None:
     try:
         urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10).close()

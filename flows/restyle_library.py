@@ -18,6 +18,7 @@ from flows.forms import (
     Editor,
     Guidance,
     Instruction,
+    MaxGpuHours,
     OrderName,
     Preset,
     Review,
@@ -63,15 +64,6 @@ Unwanted = Annotated[
 ]
 Turn = Annotated[OrderName, field(title="Order", description="Whose turn is first, when limits leave some for later.")]
 MaxVideos = Annotated[int, field(title="Videos at most", description="In one run.", ge=1, le=100_000)]
-MaxGpuHours = Annotated[
-    float,
-    field(
-        title="GPU-hours at most",
-        description="Once they are spent nothing more is begun; what is going on is finished. 0: no limit.",
-        ge=0,
-        examples=[8],
-    ),
-]
 StopCost = Annotated[
     float,
     field(

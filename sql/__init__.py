@@ -15,7 +15,7 @@ from sql.artifacts import (
     record_output_digest,
     record_qc,
 )
-from sql.attempts import record_attempt, recorded_attempts
+from sql.attempts import measured_seconds, record_attempt, recorded_attempts
 from sql.chunks import record_chunk_done, record_input, record_plan
 from sql.dispatches import (
     adopt,
@@ -23,6 +23,7 @@ from sql.dispatches import (
     begin_round,
     claim,
     claimed_chunks,
+    claims_on,
     dispatch,
     end_dispatch,
     record_lost_dispatch,
@@ -37,6 +38,9 @@ from sql.edit_jobs import (
     job_events,
     jobs,
     known_jobs,
+    note,
+    pause_job,
+    paused_jobs,
     record_job,
     request_cancel,
     walk_to_delivered,
@@ -65,12 +69,15 @@ from sql.records import (
     JobEvent,
     JobRecord,
     JobStatus,
+    MeasuredSeconds,
     Owner,
+    Unfinished,
 )
 from sql.revisions import migrate, open_database, revision
 from sql.session import Database, connect
 from sql.sources import manifest_content, manifest_name, record_lost_source, record_manifest, record_source
 from sql.status import counts, job_table
+from sql.unfinished import not_recorded_as_done, unfinished_dispatches
 
 __all__ = [
     "ENDED",
@@ -92,6 +99,7 @@ __all__ = [
     "JobRecord",
     "JobStatus",
     "MadeFile",
+    "MeasuredSeconds",
     "ModelLine",
     "Owner",
     "Policy",
@@ -101,6 +109,7 @@ __all__ = [
     "Stuck",
     "StuckDispatch",
     "StuckJob",
+    "Unfinished",
     "UsageLine",
     "adopt",
     "adoptable",
@@ -114,6 +123,7 @@ __all__ = [
     "claim",
     "claim_files",
     "claimed_chunks",
+    "claims_on",
     "connect",
     "counts",
     "delivered_jobs",
@@ -134,10 +144,15 @@ __all__ = [
     "made_from",
     "manifest_content",
     "manifest_name",
+    "measured_seconds",
     "migrate",
+    "not_recorded_as_done",
+    "note",
     "open_database",
     "output_of",
     "overdue_reviews",
+    "pause_job",
+    "paused_jobs",
     "prunable_chunks",
     "record_approval",
     "record_attempt",
@@ -168,6 +183,7 @@ __all__ = [
     "times",
     "touch_files",
     "touched_by",
+    "unfinished_dispatches",
     "unused_inputs",
     "unwanted_chunks",
     "usage",

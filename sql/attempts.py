@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC
+from statistics import median
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -12,10 +13,13 @@ from sqlalchemy.orm import Session
 from sql.dispatches import load_dispatch
 from sql.edit_jobs import batches
 from sql.inserts import add_up
-from sql.models import Attempt, Chunk, DailyUsage, Dispatch, Job, Share
+from sql.models import Attempt, Chunk, DailyUsage, Dispatch, Job, ModelVersion, Share
 from sql.patience import patient
-from sql.records import AttemptRecord
+from sql.records import AttemptRecord, MeasuredSeconds
 from sql.session import Database
+
+MEASURED = 100
+"""Chunks and attempts that a median is taken over."""
 
 
 @patient
@@ -31,7 +35,7 @@ def record_attempt(db: Database, attempt: AttemptRecord) -> None:
         row = _row(session, dispatch, attempt)
         if row.attempt_id is not None:
             _take_back(session, dispatch, row)
-        facts = {name: value for name, value in asdict(attempt).items() if name not in ("index", "chunks")}
+        facts = {name: value for name, value in asdict(attempt).items() if name not in ("index", "attempt", "chunks")}
         for name, value in facts.items():
             setattr(row, name, value)
         session.flush()
@@ -42,18 +46,53 @@ def record_attempt(db: Database, attempt: AttemptRecord) -> None:
 
 
 @patient
-def recorded_attempts(db: Database, dispatch_id: str) -> frozenset[tuple[int, int]]:
-    """What is recorded of this dispatch's workers: index of the shard, number of the try."""
+def recorded_attempts(db: Database, dispatch_id: str) -> frozenset[tuple[int, int, str]]:
+    """What is recorded of this dispatch's workers: index of the shard, number of the try, name of the worker."""
+    columns = (Attempt.shard_index, Attempt.attempt, Attempt.worker)
     with db.read() as session:
-        query = sa.select(Attempt.shard_index, Attempt.attempt).where(Attempt.dispatch_id == dispatch_id)
-        return frozenset((index, attempt) for index, attempt in session.execute(query))
+        query = sa.select(*columns).where(Attempt.dispatch_id == dispatch_id)
+        return frozenset((index, attempt, worker) for index, attempt, worker in session.execute(query))
+
+
+@patient
+def measured_seconds(db: Database, editor: str, weights: str) -> MeasuredSeconds:
+    """What the newest chunks and attempts of this editor and weights took: medians, None where nothing was measured."""
+    chunks = (
+        sa.select(Chunk.marker)
+        .join(ModelVersion)
+        .where(ModelVersion.editor == editor, ModelVersion.weights == weights, Chunk.marker.is_not(None))
+        .order_by(Chunk.done_at.desc())
+        .limit(MEASURED)
+    )
+    attempts = (
+        sa.select(Attempt.gpu_seconds, sa.func.sum(Share.chunks))
+        .join(Share)
+        .join(Dispatch, Dispatch.dispatch_id == Attempt.dispatch_id)
+        .where(Dispatch.editor == editor, Dispatch.weights == weights, Attempt.category == "done")
+        .where(Attempt.gpu_seconds > 0)
+        .group_by(Attempt.attempt_id)
+        .order_by(Attempt.attempt_id.desc())
+        .limit(MEASURED)
+    )
+    with db.read() as session:
+        spent = [sum(marker["seconds"].values()) for marker in session.scalars(chunks) if marker]
+        chunk = median(spent) if spent else None
+        ends = [(seconds, count) for seconds, count in session.execute(attempts)]
+    loads = [max(0.0, seconds - count * chunk) for seconds, count in ends] if chunk is not None else []
+    return MeasuredSeconds(load=median(loads) if loads else None, chunk=chunk)
 
 
 def _row(session: Session, dispatch: Dispatch, attempt: AttemptRecord) -> Attempt:
-    key = {"dispatch_id": attempt.dispatch_id, "shard_index": attempt.index, "attempt": attempt.attempt}
-    row = session.scalars(sa.select(Attempt).filter_by(**key)).one_or_none()
+    """A process is known by its number; a pod by its name, and it gets the next number of its shard."""
+    shard = {"dispatch_id": attempt.dispatch_id, "shard_index": attempt.index}
+    known = {"worker": attempt.worker} if attempt.worker else {"attempt": attempt.attempt}
+    row = session.scalars(sa.select(Attempt).filter_by(**shard, **known)).one_or_none()
     if row is None:
-        row = Attempt(**key, round=dispatch.rounds)
+        number = attempt.attempt
+        if attempt.worker:
+            newest = session.scalar(sa.select(sa.func.max(Attempt.attempt)).filter_by(**shard))
+            number = 0 if newest is None else newest + 1
+        row = Attempt(**shard, attempt=number, round=attempt.attempt + 1 if attempt.worker else dispatch.rounds)
         session.add(row)
     return row
 

@@ -82,6 +82,19 @@ def _give(session: Session, claimed: Iterable[str], dispatch_id: str, *whose: sa
 
 
 @patient
+def claims_on(db: Database, chunk_keys: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Of these chunks, those that an unfinished dispatch holds, and those that were recorded as done by anybody."""
+    held: set[str] = set()
+    done: set[str] = set()
+    with db.read() as session:
+        for batch in batches(chunk_keys):
+            wanted = Chunk.chunk_key.in_(batch)
+            held.update(session.scalars(sa.select(Chunk.chunk_key).join(Dispatch).where(wanted, _ACTIVE)))
+            done.update(session.scalars(sa.select(Chunk.chunk_key).where(wanted, Chunk.done_at.is_not(None))))
+    return held, done
+
+
+@patient
 def claimed_chunks(db: Database, dispatch_id: str) -> tuple[str, ...]:
     """The keys of the chunks that this dispatch holds; none when it has ended."""
     with db.read() as session:
@@ -115,7 +128,7 @@ def adoptable(db: Database, chunk_keys: Iterable[str]) -> list[DispatchRecord]:
             query = sa.select(Dispatch, Holder).join(Holder).where(_ACTIVE, Dispatch.dispatch_id.in_(holding))
             found.update({row.dispatch_id: (row, holder) for row, holder in session.execute(query)})
         dead = dead_among(session, [holder for _, holder in found.values()])
-        records = [_record_of(row, holder) for row, holder in found.values() if holder.owner_id in dead]
+        records = [record_of_dispatch(row, holder) for row, holder in found.values() if holder.owner_id in dead]
     return sorted(records, key=lambda record: (record.created_at, record.dispatch_id))
 
 
@@ -153,7 +166,7 @@ def dispatch(db: Database, dispatch_id: str) -> DispatchRecord:
         row = session.get(Dispatch, dispatch_id)
         if row is None:
             raise _unknown(dispatch_id)
-        return _record_of(row, session.get_one(Holder, row.owner_id))
+        return record_of_dispatch(row, session.get_one(Holder, row.owner_id))
 
 
 @patient
@@ -239,7 +252,7 @@ def _unknown(dispatch_id: str) -> PermanentError:
     return PermanentError(f"there is no dispatch {dispatch_id} in the database")
 
 
-def _record_of(row: Dispatch, holder: Holder) -> DispatchRecord:
+def record_of_dispatch(row: Dispatch, holder: Holder) -> DispatchRecord:
     return DispatchRecord(
         dispatch_id=row.dispatch_id,
         editor=row.editor,

@@ -260,6 +260,49 @@ def cancel_requested(db: Database, job_ids: Iterable[str]) -> set[str]:
     return asked
 
 
+# -- pausing -----------------------------------------------------------------------------------------------------------
+
+
+@patient
+def pause_job(db: Database, job_id: str, paused: bool) -> JobRecord:
+    """Let nothing more of a job be dispatched, or let it again; what is dispatched goes on. Repeating it is harmless.
+
+    Raises:
+        PermanentError: no such job.
+        StateError: it has ended.
+    """
+    with db.write() as session:
+        row = load(session, full_id(session, job_id))
+        if row.state in TERMINAL:
+            raise StateError(f"job {row.job_id} is {row.state}: there is nothing of it to dispatch")
+        if paused != (row.paused_at is not None):
+            row.paused_at = utc_now() if paused else None
+            append_event(session, row, row.state, "paused" if paused else "resumed", "paused")
+        session.flush()
+        session.refresh(row)
+        return record_of(session, row)
+
+
+@patient
+def paused_jobs(db: Database, job_ids: Iterable[str]) -> set[str]:
+    """Those of `job_ids` that are paused."""
+    found: set[str] = set()
+    with db.read() as session:
+        for batch in batches(job_ids):
+            found.update(
+                session.scalars(sa.select(Job.job_id).where(Job.job_id.in_(batch), Job.paused_at.is_not(None)))
+            )
+    return found
+
+
+@patient
+def note(db: Database, job_id: str, reason: str, category: str) -> None:
+    """Something that happened to a job and is no change of its state."""
+    with db.write() as session:
+        row = load(session, job_id)
+        append_event(session, row, row.state, reason, category)
+
+
 # -- rows to records --------------------------------------------------------------------------------------------------
 
 

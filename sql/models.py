@@ -120,6 +120,8 @@ class Job(Base):
     failure_message: Mapped[str] = _text()
     owner_id: Mapped[str | None] = mapped_column(sa.ForeignKey("owner.owner_id"), index=True)
     cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    """Since when nothing more of it is dispatched; null when it is not paused."""
     created_at: Mapped[datetime] = _recorded()
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime(), server_default=utc_now(), index=True)
 
@@ -238,6 +240,8 @@ class Attempt(Base):
     round: Mapped[int]
     shard_index: Mapped[int]
     attempt: Mapped[int]
+    worker: Mapped[str] = _word(64)
+    """Name of the pod; empty for a process."""
     exit_code: Mapped[int | None]
     category: Mapped[str] = _word(32)
     message: Mapped[str] = _text()

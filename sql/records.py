@@ -166,6 +166,20 @@ class DispatchRecord:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """A dispatch that has not ended."""
+
+    dispatch: DispatchRecord
+    alive: bool
+    """Whether its flow lives."""
+    owner_id: str
+    flow_run_id: str
+    """Prefect's; empty when its flow ran outside of Prefect or was not recorded."""
+    jobs: tuple[str, ...]
+    """Ids of the jobs that have not ended and need its chunks."""
+
+
+@dataclass(frozen=True)
 class ClaimResult:
     """What a claim got."""
 
@@ -183,7 +197,8 @@ class AttemptRecord:
     index: int
     """The shard's index."""
     attempt: int
-    """Number of the try at this shard, over all rounds."""
+    """Number of the try at this shard, over all rounds; of a pod, the round's number from 0: it has a name, and the
+    database counts."""
     exit_code: int | None
     """None: nobody saw it end."""
     category: str
@@ -198,6 +213,17 @@ class AttemptRecord:
     price: float = 0.0
     """Of a GPU hour, as it was set when the attempt ended."""
     currency: str = ""
+    worker: str = ""
+    """Name of the pod; empty for a process, of which there is one a shard and round."""
+
+
+@dataclass(frozen=True)
+class MeasuredSeconds:
+    """What one editor with one set of weights took in earlier runs; None where nothing was measured."""
+
+    load: float | None
+    """From a worker's start to its first chunk."""
+    chunk: float | None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from tasks.run import Run
 
 if TYPE_CHECKING:
     from tasks.conclude import Summary
+    from tasks.leftovers import Leftover
     from tasks.library import LibraryResult
 
 PROGRESS_SECONDS = 5.0
@@ -83,6 +85,12 @@ def publish_summary(summary: Summary) -> None:
         for row in summary.rows[:LINKS]:
             if row.review:
                 _link(row.job_id, row.review)
+
+
+def publish_leftovers(found: Sequence[Leftover]) -> None:
+    """A table of what was left over, if there was anything."""
+    if found and _in_a_flow_run():
+        _attempt(lambda: create_table_artifact([asdict(item) for item in found], key="leftovers"))
 
 
 def publish_library(result: LibraryResult) -> None:

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import queue
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import sql
 from edits import storage, wire
 from edits.errors import RecordError
-from edits.job import PROTOCOL, Chunk, EditJob, JobState, Shard
+from edits.job import PROTOCOL, JobState, Shard
 from sql import DispatchRecord, DispatchState
 from tasks import record
+from tasks.clock import Clock, Every, WallClock
+from tasks.demand import Demand, OpenJob, Wanted
+from tasks.packing import Timings, pack, packed_size, shard_chunk
+from tasks.prefect_runs import this_run_is_cancelled
 from tasks.run import Run
 from tasks.split import Prepared
-from tasks.wave import Wave, pack, shard_chunk
+from tasks.timings import timings_of
+from tasks.wave import Wave
 
-POLL_SECONDS = 0.2
+log = logging.getLogger(__name__)
+
 LOOK_SECONDS = 2.0
 """Pause between looks at what others do: claims of other flows, cancellations."""
+ASK_SECONDS = 10.0
+"""How often Prefect is asked whether somebody has cancelled the run."""
 FAREWELL_SECONDS = 10.0
-"""How long workers whose chunks are all done or withdrawn may take to end by themselves."""
+"""How long workers whose chunks are all done may take to end by themselves."""
+STOP_SECONDS = 60.0
+"""How long workers that are told to end may take."""
 SPLITS_AHEAD = 2
 """Rows that are indexed and split at once."""
 BACKLOG_PER_WORKER = 64
 """Split chunks a worker that may wait; more would only fill the store."""
+REMIND_SECONDS = 600.0
+"""A trouble that stays is said again after so long."""
 
 Row = TypeVar("Row")
 
@@ -40,82 +52,91 @@ class Future(Protocol):
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any: ...
 
 
-@dataclass
-class OpenJob:
-    """A job with chunks to wait for."""
-
-    prepared: Prepared
-    waiting: set[str]
-    """Chunk keys without a marker so far."""
-
-    @property
-    def job(self) -> EditJob:
-        return self.prepared.job
-
-
-class Every:
-    """True once every so many seconds, when asked."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._next = 0.0
-
-    def due(self) -> bool:
-        now = time.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + self._seconds
-        return True
-
-
 class Dispatcher:
     """Edits what is missing of every job, in waves, while later rows are still being split."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, clock: Clock | None = None) -> None:
+        """Raises what the executor raises that cannot be made: before anything is split."""
         self._run = run
-        self._open: dict[str, OpenJob] = {}
+        self._executor = run.executor
+        self._clock = clock or WallClock()
+        self._demand = Demand()
         self._waves: list[Wave] = []
+        self._held: set[str] = set()
+        """Chunks that another flow's dispatch holds."""
         self._arrived: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._splitting = 0
-        self._others = Every(LOOK_SECONDS)
+        self._others = Every(LOOK_SECONDS, self._clock)
+        self._prefect = Every(ASK_SECONDS, self._clock)
+        self._timings: dict[tuple[str, str], Timings] = {}
+        self._told: dict[str, Every] = {}
 
     def edit(self, rows: Iterable[Row], split: Callable[[Row], Future]) -> Iterator[Prepared]:
         """Have `rows` split a few ahead of the workers, and yield each job as soon as all of its chunks have markers.
 
-        Jobs that fail are recorded and not yielded.
+        Jobs that fail are recorded and not yielded. Whatever else ends the loop leaves workers that can live without
+        the flow alone: the next run of the same manifest takes them over.
         """
         coming = iter(rows)
         more = True
         try:
-            while more or self._splitting or self._open:
+            while more or self._splitting or self._demand.jobs:
+                if self._prefect.due() and this_run_is_cancelled():
+                    self.cancel_all()
+                    return
                 more = more and self._split_ahead(coming, split)
                 self._take_arrived()
                 look = self._others.due()
                 self._start_waves(look)
                 self._watch(look)
-                yield from self._ready(look)
-                time.sleep(POLL_SECONDS)
+                yield from self._ready()
+                self._clock.sleep(self._executor.poll_seconds)
             self._let_workers_end()
         except KeyboardInterrupt:
-            self._cancel_all()
+            self.cancel_all()
             raise
-        finally:
+        except BaseException as error:
+            if not isinstance(error, Exception | GeneratorExit) and this_run_is_cancelled():
+                self.cancel_all()
             for wave in self._waves:
-                wave.stop("the flow ended")
+                wave.leave()
+            raise
+
+    def cancel_all(self) -> None:
+        """Ctrl-C, or the run was cancelled in Prefect: end every open job, and every worker that nobody else needs."""
+        self._run.cancelled.set()
+        for job in list(self._demand.jobs.values()):
+            self._demand.drop(job.job.job_id)
+            record.end_job(self._run, job.job, JobState.CANCELLED, "interrupted")
+        for wave in self._waves:
+            wave.withdraw(set(wave.missing))
+        self._stop_waves("interrupted")
 
     def _let_workers_end(self) -> None:
         """The chunks are done before their workers have said good-bye: what they cost is in their last words."""
-        deadline = time.monotonic() + FAREWELL_SECONDS
-        while self._waves and time.monotonic() < deadline:
+        deadline = self._clock.now() + FAREWELL_SECONDS
+        while self._waves and self._clock.now() < deadline:
             self._watch(look=False)
-            time.sleep(POLL_SECONDS)
+            self._clock.sleep(self._executor.poll_seconds)
+        self._stop_waves("the flow ended")
+
+    def _stop_waves(self, reason: str) -> None:
+        """End what still runs. A wave that does not end in time stays on record for the doctor and for `reconcile`."""
+        deadline = self._clock.now() + STOP_SECONDS
+        for wave in self._waves:
+            wave.stop(reason)
+        while self._waves and self._clock.now() < deadline:
+            for wave in self._waves:
+                wave.poll()
+            self._waves = [wave for wave in self._waves if not wave.ended]
+            if self._waves:
+                self._clock.sleep(self._executor.poll_seconds)
 
     # -- splitting
 
     def _split_ahead(self, coming: Iterator[Row], split: Callable[[Row], Future]) -> bool:
         """Keep a few splits going, unless the workers are far behind; False when there are no more rows."""
-        backlog = sum(len(job.waiting) for job in self._open.values())
-        while self._splitting < SPLITS_AHEAD and backlog <= BACKLOG_PER_WORKER * self._run.settings.workers:
+        while self._splitting < SPLITS_AHEAD and len(self._demand) <= BACKLOG_PER_WORKER * self._executor.places:
             row = next(coming, None)
             if row is None:
                 return False
@@ -129,33 +150,29 @@ class Dispatcher:
             self._splitting -= 1
             prepared = self._arrived.get().result(raise_on_failure=False)
             if isinstance(prepared, Prepared) and not prepared.settled:
-                self._open[prepared.job.job_id] = OpenJob(prepared, set(prepared.missing))
                 self._run.board.stage(prepared.job.line, "queue")
+                self._demand.add(prepared)
+                for wave in self._waves:
+                    self._demand.take_on(wave.missing)
+                    self._begin_jobs(wave)
 
     # -- starting waves
 
     def _start_waves(self, look: bool) -> None:
-        """Give free workers something to do; what other flows hold is asked for again when it is time to `look`."""
-        free = self._run.settings.workers - sum(wave.running for wave in self._waves)
-        lists = self._unassigned() if free > 0 and (look or not self._waves) else []
-        if any(lists):
-            self._adopt([chunk.chunk_key for members in lists for chunk, _ in members])
-        for members in self._unassigned() if lists else []:
-            free -= self._claim_and_start(members, free) if free > 0 else 0
-
-    def _unassigned(self) -> list[list[tuple[Chunk, OpenJob]]]:
-        """Missing chunks that no wave of ours has in work: a list for each editor and weights, by priority and row."""
-        assigned = {key for wave in self._waves for key in wave.missing}
-        lists: dict[tuple[str, str], dict[str, tuple[Chunk, OpenJob]]] = {}
-        for job in sorted(self._open.values(), key=lambda job: (-job.job.priority, job.job.line)):
-            members = lists.setdefault((job.job.editor, job.job.weights), {})
-            for chunk in job.prepared.plan.chunks:
-                if chunk.chunk_key in job.waiting and chunk.chunk_key not in assigned:
-                    members.setdefault(chunk.chunk_key, (chunk, job))
-        return [list(members.values()) for members in lists.values() if members]
+        """Take over what dead flows have left, then give free places something to do."""
+        if not self._demand.has_loose() or not (look or not self._waves):
+            return
+        paused = sql.paused_jobs(self._run.db, self._demand.jobs)
+        self._adopt([wanted.key for members in self._demand.loose(paused).values() for wanted in members])
+        for kind, members in self._demand.loose(paused).items():
+            free = self._executor.places - sum(wave.places for wave in self._waves)
+            if free > 0:
+                self._claim_and_start(kind, [wanted for wanted in members if wanted.key not in self._held], free)
+        if not self._waves and self._run.gpu_hours.limit_hours is not None:
+            self._end_for_budget()
 
     def _adopt(self, chunk_keys: list[str]) -> None:
-        """Take over dispatches whose flow is dead: the same shards, the next round, only what is missing."""
+        """Take over dispatches whose flow is dead: the same shards, the round that runs, or the next one."""
         for dispatch in sql.adoptable(self._run.db, chunk_keys):
             if not sql.adopt(self._run.db, dispatch.dispatch_id, self._run.owner):
                 continue
@@ -168,96 +185,159 @@ class Dispatcher:
             except RecordError as error:
                 sql.end_dispatch(self._run.db, dispatch.dispatch_id, DispatchState.FAILED, str(error))
                 continue
-            self._begin(Wave(self._run, dispatch, shards), "its flow died; taken over with its shards")
+            wave = self._wave(dispatch, shards, self._executor.places)
+            self._enter(wave)
+            wave.resume("its flow died; taken over with its shards")
 
     def _read_shard(self, dispatch_id: str, index: int) -> Shard:
         path = storage.shard_path(dispatch_id, index)
         return wire.load(Shard, self._run.store.read(path), path)
 
-    def _claim_and_start(self, members: list[tuple[Chunk, OpenJob]], free: int) -> int:
-        """Claim what no other live flow holds, write the shards, start the workers; returns how many were started."""
-        plan = members[0][1].prepared.plan
+    def _claim_and_start(self, kind: tuple[str, str], members: Sequence[Wanted], free: int) -> None:
+        """Claim what no other live flow holds, write the shards, start the workers."""
+        timings = self._timings_of(kind, members)
+        under_way = sum(len(wave.missing) for wave in self._waves)
+        members = whole_groups(members, self._run.gpu_hours.room(under_way, timings.chunk, len(members)))
+        if not members:
+            return
+        _, count = packed_size(len(members), free, self._executor.places, timings)
+        by_key = {wanted.key: wanted for wanted in whole_groups(members, count)}
+        plan = members[0].prepared.plan
         job = plan.job
         dispatch = DispatchRecord(uuid.uuid4().hex[:12], job.editor, job.weights, job.weights_digest)
-        by_key = {chunk.chunk_key: (chunk, owner) for chunk, owner in members}
-        claimed = sql.claim(self._run.db, dispatch, list(by_key), self._run.owner).claimed
-        if not claimed:
-            return 0
+        result = sql.claim(self._run.db, dispatch, list(by_key), self._run.owner)
+        self._held |= result.held.keys()
+        if not result.claimed:
+            return
         factor = self._run.catalogue[job.editor].weights[job.weights].geometry.temporal_factor
-        chunks = [shard_chunk(by_key[key][1].prepared, by_key[key][0], factor) for key in claimed]
+        chunks = [shard_chunk(by_key[key].prepared, by_key[key].chunk, factor) for key in result.claimed]
+        count, _ = packed_size(len(chunks), free, self._executor.places, timings)
         facts = (job.editor, plan.editor_version, job.weights, job.weights_digest)
         shards = [
             Shard(PROTOCOL, dispatch.dispatch_id, index, *facts, groups)
-            for index, groups in enumerate(pack(chunks, free))
+            for index, groups in enumerate(pack(chunks, count))
         ]
-        self._write(dispatch.dispatch_id, shards)
-        self._begin(Wave(self._run, dispatch, shards), "the first")
-        return len(shards)
+        written = replace(dispatch, digest=self._write(dispatch.dispatch_id, shards), shards=len(shards))
+        wave = self._wave(written, shards, min(free, len(shards)))
+        self._enter(wave)
+        wave.start_round("the first")
 
-    def _write(self, dispatch_id: str, shards: Sequence[Shard]) -> None:
+    def _timings_of(self, kind: tuple[str, str], members: Sequence[Wanted]) -> Timings:
+        """Asked once a run and kind: what was measured in earlier runs, else the card's figures."""
+        if kind not in self._timings and members:
+            self._timings[kind] = timings_of(self._run, members[0].prepared.plan)
+        return self._timings.get(kind, Timings(0.0, 1.0))
+
+    def _write(self, dispatch_id: str, shards: Sequence[Shard]) -> str:
         whole = hashlib.sha256()
         for shard in shards:
             data = wire.dump(shard)
             whole.update(data)
             self._run.store.put_bytes(storage.shard_path(dispatch_id, shard.index), data)
         sql.record_shards(self._run.db, dispatch_id, len(shards), whole.hexdigest(), self._run.owner)
+        return whole.hexdigest()
 
-    def _begin(self, wave: Wave, cause: str) -> None:
+    def _wave(self, dispatch: DispatchRecord, shards: Sequence[Shard], places: int) -> Wave:
+        jobs = self._demand.needing(chunk.chunk_key for shard in shards for chunk in shard.chunks)
+        priority = max((job.job.priority for job in jobs), default=0)
+        return Wave(self._run, dispatch, shards, self._clock, places=places, priority=priority)
+
+    def _enter(self, wave: Wave) -> None:
         self._waves.append(wave)
-        for job in self._open.values():
-            if job.waiting & wave.missing and sql.job(self._run.db, job.job.job_id).state is JobState.QUEUED:
+        self._demand.take_on(wave.missing)
+        self._held -= wave.missing
+        self._begin_jobs(wave)
+
+    def _begin_jobs(self, wave: Wave) -> None:
+        for job in self._demand.needing(wave.missing):
+            if sql.job(self._run.db, job.job.job_id).state is JobState.QUEUED:
                 self._run.board.stage(job.job.line, "edit", total=len(job.prepared.missing))
                 sql.change_state(self._run.db, job.job.job_id, JobState.EDITING, f"dispatch {wave.dispatch_id}")
-        wave.start_round(cause)
 
     # -- watching
 
     def _watch(self, look: bool) -> None:
         for wave in self._waves:
-            wave.poll()
-            for job in self._open.values():
-                job.waiting -= wave.done
+            fresh = wave.poll()
+            jobs = self._demand.needing(fresh)
+            self._demand.done(fresh)
+            for job in jobs:
+                total = len(job.prepared.missing)
+                self._run.board.advance(job.job.line, total - len(job.waiting), total)
             self._fail_jobs(wave)
+            self._tell(wave)
+            if wave.ended:
+                self._demand.let_go(wave.missing)
         self._waves = [wave for wave in self._waves if not wave.ended]
-        if look and self._open:
+        if look and self._demand.jobs:
+            self._look_elsewhere()
             self._withdraw_cancelled()
 
     def _fail_jobs(self, wave: Wave) -> None:
         """End the jobs that need a chunk which failed."""
         failures, wave.failures = wave.failures, {}
-        for job in [job for job in self._open.values() if job.waiting & failures.keys()]:
+        for job in self._demand.needing(failures):
             chunk = next(c for c in job.prepared.plan.chunks if c.chunk_key in failures and c.chunk_key in job.waiting)
             failure = failures[chunk.chunk_key]
             message = f"editing frames {chunk.start}-{chunk.end - 1} failed: {failure.message}"
-            del self._open[job.job.job_id]
+            self._withdraw(self._demand.drop(job.job.job_id))
             record.end_job(self._run, job.job, JobState.FAILED, message, failure.category)
 
-    def _ready(self, look: bool) -> Iterator[Prepared]:
-        """Jobs whose chunks are all marked, by this flow's workers or another's."""
-        assigned = {key for wave in self._waves for key in wave.missing}
-        for job in list(self._open.values()):
-            if look:
-                elsewhere = job.waiting - assigned
-                job.waiting -= {key for key in elsewhere if storage.valid_marker(self._run.store, key) is not None}
-            total = len(job.prepared.missing)
-            self._run.board.advance(job.job.line, total - len(job.waiting), total)
-            if not job.waiting:
-                del self._open[job.job.job_id]
-                yield job.prepared
+    def _tell(self, wave: Wave) -> None:
+        """Say why a wave does not get on, in the log and in the history of the jobs that wait for it."""
+        if not wave.trouble or not self._told.setdefault(wave.dispatch_id, Every(REMIND_SECONDS, self._clock)).due():
+            return
+        log.warning("dispatch %s: %s", wave.dispatch_id, wave.trouble)
+        for job in self._demand.needing(wave.missing):
+            self._run.board.say(job.job.line, wave.trouble)
+            sql.note(self._run.db, job.job.job_id, wave.trouble, "waiting")
 
-    # -- cancelling
+    def _look_elsewhere(self) -> None:
+        """Chunks that other flows hold: done ones are done, and those that they let go can be claimed."""
+        if not self._held:
+            return
+        held, done = sql.claims_on(self._run.db, self._held)
+        marked = {key for key in done if storage.valid_marker(self._run.store, key) is not None}
+        self._demand.done(marked)
+        self._held = self._held.intersection(held) - marked
+
+    def _ready(self) -> Iterator[Prepared]:
+        """Jobs whose chunks are all marked, by this flow's workers or another's."""
+        for job in self._demand.take_ready():
+            total = len(job.prepared.missing)
+            self._run.board.advance(job.job.line, total, total)
+            yield job.prepared
+
+    # -- ending early
 
     def _withdraw_cancelled(self) -> None:
-        for job_id in sql.cancel_requested(self._run.db, list(self._open)):
-            job = self._open.pop(job_id)
-            wanted = {key for other in self._open.values() for key in other.waiting}
-            for wave in self._waves:
-                wave.withdraw(job.waiting - wanted)
-            record.end_job(self._run, job.job, JobState.CANCELLED, "cancelled on request")
+        for job_id in sql.cancel_requested(self._run.db, list(self._demand.jobs)):
+            self._end_early(self._demand.jobs[job_id], JobState.CANCELLED, "cancelled on request")
 
-    def _cancel_all(self) -> None:
-        self._run.cancelled.set()
-        for job in self._open.values():
-            record.end_job(self._run, job.job, JobState.CANCELLED, "interrupted")
+    def _end_for_budget(self) -> None:
+        """The limit is reached and nothing runs any more."""
+        kinds = self._demand.loose()
+        members = [wanted for members in kinds.values() for wanted in members if wanted.key not in self._held]
+        seconds = min((self._timings_of(kind, members).chunk for kind, members in kinds.items()), default=0.0)
+        if members and not self._run.gpu_hours.room(0, seconds, 1):
+            for job in self._demand.needing(wanted.key for wanted in members):
+                said = self._run.gpu_hours.said(len(job.waiting))
+                self._end_early(job, JobState.FAILED, said, "budget")
+
+    def _end_early(self, job: OpenJob, state: JobState, reason: str, category: str = "") -> None:
+        self._withdraw(self._demand.drop(job.job.job_id))
+        record.end_job(self._run, job.job, state, reason, category)
+
+    def _withdraw(self, chunk_keys: set[str]) -> None:
         for wave in self._waves:
-            wave.withdraw(set(wave.missing))
+            wave.withdraw(chunk_keys)
+
+
+def whole_groups(members: Sequence[Wanted], count: int) -> Sequence[Wanted]:
+    """The first `count` of them, and the rest of what is edited as one with the last of these."""
+    if not 0 < count < len(members):
+        return members[:count]
+    last = members[count - 1].group
+    while count < len(members) and members[count].group == last:
+        count += 1
+    return members[:count]

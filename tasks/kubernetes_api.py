@@ -269,7 +269,7 @@ _VERBS = {"GET": "get", "POST": "create", "DELETE": "delete"}
 def _meaning(status: int, data: bytes, verb: str, path: str) -> Exception:
     """What an answer that is an error means, in the project's own tree."""
     message = _message(data)
-    resource = path.rpartition("/")[2] if verb in ("create", "watch") else path.removesuffix("/").split("/")[-2]
+    verb, resource = _asked(verb, path)
     if status == 404 and "namespaces" in message:
         return ClusterSetupError(f"{message}: create it (kubectl apply -k k8s/base), or set [kubernetes] namespace")
     if status == 404:
@@ -286,6 +286,14 @@ def _meaning(status: int, data: bytes, verb: str, path: str) -> Exception:
     if status == 429 or status >= 500:
         return ClusterError(f"the cluster's API server cannot {verb} {resource} now ({status}): {message}")
     return ClusterSetupError(f"the cluster does not accept what was sent to {verb} {resource} ({status}): {message}")
+
+
+def _asked(verb: str, path: str) -> tuple[str, str]:
+    """Verb and resource as a role names them."""
+    *_, before, last = ["", *path.strip("/").split("/")]
+    if last in ("jobs", "pods", "events", "version"):
+        return ("list" if verb == "get" and last != "version" else verb), last
+    return verb, "pods/log" if last == "log" else before
 
 
 def _message(data: bytes) -> str:

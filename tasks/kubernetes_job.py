@@ -19,6 +19,7 @@ from edits.errors import SettingsError
 from edits.settings import Settings
 from tasks.executor import RoundOrder
 from tasks.kubernetes_pods import moment
+from tasks.shard import worker_variables
 
 WORKER = "samaflow-worker"
 """Value of the label `app.kubernetes.io/name` on every Job and pod of ours."""
@@ -30,6 +31,9 @@ DIGEST = "samaflow/dispatch-digest"
 INDEXES = "samaflow/indexes"
 STORE = "samaflow/store"
 """Annotations of a Job."""
+
+_TOLD = ("SAMAFLOW_PROFILE", "SAMAFLOW_ATTENTION", "SAMAFLOW_STRICT_PROMPTS")
+"""Settings that pods are told; where folders lie in a pod is the template's matter."""
 
 Json = dict[str, Any]
 
@@ -97,9 +101,11 @@ class Template:
             *("--name", "$(POD_NAME)"),
             *("--indexes", ",".join(map(str, order.indexes))),
         ]
+        told = worker_variables(settings)
+        container["env"] = [*container.get("env", ()), *({"name": name, "value": told[name]} for name in _TOLD)]
         endpoint = settings.kubernetes_store_endpoint_url or settings.endpoint_url
         if endpoint:
-            container.setdefault("env", []).append({"name": "AWS_ENDPOINT_URL", "value": endpoint})
+            container["env"].append({"name": "AWS_ENDPOINT_URL", "value": endpoint})
         if settings.kubernetes_store_secret:
             source = {"secretRef": {"name": settings.kubernetes_store_secret}}
             container.setdefault("envFrom", []).append(source)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edits.errors import WorkerError
 from edits.storage import Store, shard_path
-from tasks.exits import Outcome as Outcome
-from tasks.exits import outcome_of as outcome_of
+from tasks.executor import RoundOrder, RoundView, WorkerView
+from tasks.exits import outcome_of
 
 GRACE_SECONDS = 5.0
 """From SIGTERM, which a worker obeys within two seconds, to SIGKILL."""
@@ -39,7 +41,10 @@ _KEPT_BACK = ("SAMAFLOW_DATABASE",)
 
 
 class LocalExecutor:
-    """The workers of one round of one dispatch. Threads wait for them, so that a freed place is taken at once."""
+    """Places for worker processes on this machine, shared by all rounds of a run."""
+
+    outlives_flow = False
+    poll_seconds = 0.2
 
     def __init__(
         self,
@@ -54,42 +59,75 @@ class LocalExecutor:
 
         `variables` are set in their environment, whatever `environ` says.
         """
+        self.places = workers
         self._store = Store(store_uri)
         self._logs = logs
         self._environ = worker_environ(environ, workers, endpoint_url) | dict(variables or {})
-        self._places = ThreadPoolExecutor(workers, thread_name_prefix="worker")
-        self._ends: dict[int, Future[int]] = {}
+        self._free = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+
+    def begin(self, order: RoundOrder) -> LocalRound:
+        """Queue a worker for each shard; returns at once."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return LocalRound(order, self._store, self._logs, self._environ, self._free)
+
+    def resume(self, order: RoundOrder) -> None:
+        """There is nothing to resume: no worker process outlives its flow."""
+
+    def blame(self, host: str, shard: str) -> None:
+        """This machine is the only one there is."""
+
+    def praise(self, host: str) -> None:
+        """This machine is the only one there is."""
+
+    def close(self) -> None:
+        """Rounds are stopped before, so that nothing is waited for."""
+        self._free.shutdown(wait=True)
+
+
+class LocalRound:
+    """The workers of one round. Threads wait for them, so that a freed place is taken at once."""
+
+    def __init__(
+        self, order: RoundOrder, store: Store, logs: Path, environ: Mapping[str, str], free: ThreadPoolExecutor
+    ) -> None:
+        self._order = order
+        self._logs = logs
+        self._environ = environ
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._started: dict[int, datetime] = {}
+        self._ended: dict[int, datetime] = {}
         self._lock = threading.Lock()
         self._stopped = False
+        self._ends: dict[int, Future[int]] = {}
+        for index in order.indexes:
+            uri = store.uri(shard_path(order.dispatch_id, index))
+            self._ends[index] = free.submit(self._work, index, uri)
 
-    def __enter__(self) -> LocalExecutor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self, dispatch_id: str, indexes: Sequence[int], attempt: int) -> None:
-        """Queue a worker for each shard; returns at once. Called once."""
-        if self._ends:
-            raise ValueError("an executor serves one round; make another one for the next")
-        self._logs.mkdir(parents=True, exist_ok=True)
-        for index in indexes:
-            uri = self._store.uri(shard_path(dispatch_id, index))
-            log = self.log(dispatch_id, index, attempt)
-            self._ends[index] = self._places.submit(self._work, uri, attempt, log)
-
-    def log(self, dispatch_id: str, index: int, attempt: int) -> Path:
+    def log(self, index: int) -> Path:
         """Where the worker of a shard prints to."""
-        return self._logs / f"{dispatch_id}-{index}.{attempt}.log"
+        return self._logs / f"{self._order.dispatch_id}-{index}.{self._order.attempt}.log"
 
-    def poll(self) -> dict[int, int | None]:
-        """Exit code by shard index, negative for a signal; None while the worker runs or waits for a place.
+    def poll(self) -> RoundView:
+        """See `Round`; exit codes are negative for a signal.
 
         Raises:
             WorkerError: a process could not be started.
         """
-        return {index: end.result() if end.done() else None for index, end in self._ends.items()}
+        codes = {index: end.result() if end.done() else None for index, end in self._ends.items()}
+        workers = tuple(self._worker(index, code) for index, code in codes.items())
+        alive = sum(code is None for code in codes.values())
+        return RoundView(workers, min(alive, self._order.places), over=not alive)
+
+    def _worker(self, index: int, code: int | None) -> WorkerView:
+        return WorkerView(
+            index=index,
+            name="",
+            host=socket.gethostname(),
+            started_at=self._started.get(index),
+            ended_at=self._ended.get(index),
+            exit_code=code,
+            outcome=outcome_of(code) if code is not None else None,
+        )
 
     def stop(self) -> None:
         """End all workers, SIGTERM first. Queued ones never start and count as stopped. Repeating it is harmless."""
@@ -98,23 +136,28 @@ class LocalExecutor:
         self._signal(signal.SIGTERM)
         if wait(self._ends.values(), GRACE_SECONDS).not_done:
             self._signal(signal.SIGKILL)
-        self._places.shutdown(wait=True)
+            wait(self._ends.values())
 
-    def _work(self, uri: str, attempt: int, log: Path) -> int:
+    def _work(self, index: int, uri: str) -> int:
         """Run one worker to its end; its exit code."""
         # -P: a folder named `tasks` where the user happens to stand is not ours.
-        command = [sys.executable, "-P", "-m", "tasks.gpu", uri, "--attempt", str(attempt), "--parent-pipe"]
+        attempt = str(self._order.attempt)
+        command = [sys.executable, "-P", "-m", "tasks.gpu", uri, "--attempt", attempt, "--parent-pipe"]
+        log = self.log(index)
         try:
-            return self._run(command, log)
+            return self._run(index, command, log)
         except OSError as error:
             raise WorkerError(f"cannot start a worker that prints to {log}: {error}") from error
+        finally:
+            self._ended[index] = datetime.now(UTC)
 
-    def _run(self, command: list[str], log: Path) -> int:
+    def _run(self, index: int, command: list[str], log: Path) -> int:
         with TemporaryDirectory(prefix="samaflow-") as scratch, _device(self._environ) as device, log.open("ab") as out:
             environ = {**self._environ, **device, "TMPDIR": scratch}
             process = self._spawn(command, environ, out.fileno())
             if process is None:
                 return -signal.SIGTERM
+            self._started[index] = datetime.now(UTC)
             try:
                 return process.wait()
             finally:
@@ -124,7 +167,7 @@ class LocalExecutor:
                 process.stdin.close()
 
     def _spawn(self, command: list[str], environ: dict[str, str], out: int) -> subprocess.Popen[bytes] | None:
-        """Start a worker, unless the executor was stopped while it waited for its place.
+        """Start a worker, unless the round was stopped while it waited for its place.
 
         Its standard input is a pipe that this process alone holds: however this process ends, the worker sees it close.
         A group of its own keeps the terminal's Ctrl-C from it, because the flow decides what that means.

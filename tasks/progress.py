@@ -95,6 +95,10 @@ class Board:
     def advance(self, line: int, done: int, total: int) -> None:
         self._change(line, done=done, total=total)
 
+    def say(self, line: int, message: str) -> None:
+        """A word about a job that goes on."""
+        self._change(line, message=message)
+
     def end(self, line: int, state: str, message: str, category: str = "") -> None:
         """Nothing more happens to this row in this run."""
         self._close_stage(line)

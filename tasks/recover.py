@@ -159,7 +159,7 @@ class Recoverer:
             return 0  # recorded, and for the flow that works on it or takes it over to end
         known = sql.recorded_attempts(self._db, dispatch_id)
         for status in statuses:
-            if (status.index, status.attempt) not in known:
+            if (status.index, status.attempt, status.worker) not in known:
                 sql.record_attempt(self._db, _attempt(status))
         return len(statuses)
 
@@ -178,6 +178,7 @@ def _attempt(status: WorkerStatus) -> sql.AttemptRecord:
         dispatch_id=status.dispatch_id,
         index=status.index,
         attempt=status.attempt,
+        worker=status.worker,
         exit_code=status.exit_code,
         category=outcome.category if outcome else "",
         message=outcome.summary if outcome else "nobody saw it end",

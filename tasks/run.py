@@ -17,7 +17,7 @@ from types import TracebackType
 
 import sql
 from edits.catalogue import Catalogue
-from edits.errors import BusyError, SettingsError
+from edits.errors import BusyError
 from edits.job import Marker
 from edits.media.records import Check, Limits
 from edits.settings import Settings, load_settings
@@ -25,6 +25,9 @@ from edits.storage import Store
 from edits.trust import Trust
 from tasks.catalogue import build_catalogue
 from tasks.events import Events
+from tasks.executor import Executor
+from tasks.executors import check_executor, make_executor
+from tasks.gpu_hours import GpuHours
 from tasks.origin import origin
 from tasks.progress import Board
 
@@ -37,7 +40,15 @@ BEAT_SECONDS = 10.0
 class Run:
     """Open it with `with`: the lease is kept alive inside and given back at the end."""
 
-    def __init__(self, settings: Settings, trust: Trust, *, overwrite: bool = False, preview: str = "") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        trust: Trust,
+        *,
+        overwrite: bool = False,
+        preview: str = "",
+        max_gpu_hours: float | None = None,
+    ) -> None:
         self.settings = settings
         self.trust = trust
         self.overwrite = overwrite
@@ -57,6 +68,8 @@ class Run:
         """Markers that workers of this run's dispatches wrote, by chunk key."""
         self.checks: dict[str, tuple[Check, ...]] = {}
         """What was compared after stitching, by job."""
+        self.gpu_hours = GpuHours(max_gpu_hours)
+        """What this run may still dispatch."""
         self.cancelled = threading.Event()
         """Set when this whole run is asked to stop (Ctrl-C)."""
         self.stopped_by_limit = False
@@ -75,6 +88,11 @@ class Run:
         self.events.flow_run_id = comes_from.flow_run_id
         return db
 
+    @cached_property
+    def executor(self) -> Executor:
+        """Where this run's workers live; made when the first are needed."""
+        return make_executor(self.settings)
+
     def __enter__(self) -> Run:
         LISTENERS.announce(self)
         self._heart.start()
@@ -85,6 +103,8 @@ class Run:
     ) -> None:
         self._closing.set()
         self._heart.join()
+        if "executor" in self.__dict__:
+            self.executor.close()
         if "db" in self.__dict__:
             self.db.close()
 
@@ -150,6 +170,7 @@ def open_run(
     *,
     overwrite: bool = False,
     preview: str = "none",
+    max_gpu_hours: float | None = None,
     **overrides: object,
 ) -> Run:
     """A run with the settings of the current folder.
@@ -163,8 +184,8 @@ def open_run(
     here = Path.cwd()
     given = {name: value for name, value in overrides.items() if value}
     settings = load_settings(here, os.environ, given)
-    if settings.executor != "local":
-        raise SettingsError(f"executor '{settings.executor}': only 'local' can run jobs in this version")
+    check_executor(settings)
     allowed = (here, *folders, *(root if "://" in root else Path(root).absolute() for root in allow or ()))
     trust = Trust(settings.roots_with(*allowed), settings.schemes, settings.path_map)
-    return Run(settings, trust, overwrite=overwrite, preview="" if preview == "none" else preview)
+    kind = "" if preview == "none" else preview
+    return Run(settings, trust, overwrite=overwrite, preview=kind, max_gpu_hours=max_gpu_hours)

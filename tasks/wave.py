@@ -5,66 +5,36 @@ Whoever takes a dead flow's dispatch over makes a `Wave` of the same shards: the
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 
 import sql
 from edits import storage
-from edits.job import Chunk, ChunkFailure, Shard, ShardChunk, WorkerStatus
-from edits.shots import asked_of
+from edits.errors import ClusterError, PermanentError
+from edits.job import ChunkFailure, Shard, WorkerStatus
 from sql import AttemptRecord, DispatchRecord, DispatchState
-from tasks.exits import outcome_of
-from tasks.groups import grouped, windows_of
-from tasks.local import LocalExecutor
+from tasks.clock import Clock, Every
+from tasks.executor import Round, RoundOrder, RoundView, WorkerView
+from tasks.exits import Outcome
 from tasks.run import Run
-from tasks.shard import worker_variables
-from tasks.split import Prepared
 
 MAX_ROUNDS = 3
 """Rounds of a dispatch that may fail before its missing chunks do."""
 MAX_KILLED = 10
 """Rounds that may end because workers were killed: not the chunks' fault, but not for ever."""
+READS_PER_SECOND = 8
+"""Statuses that are read of one wave, at most; each worker rewrites its own at every event."""
+RESUME_SECONDS = 5.0
+"""Between two attempts to find what a dead flow has left in a cluster that does not answer."""
+NODE_FAULTS = frozenset({"crashed", "node", "start", "device"})
+"""Causes for which the node may be to blame."""
+UNSEEN = Outcome("vanished", True, False, "the worker is gone and nobody saw it end")
 
 
-def pack(chunks: Sequence[ShardChunk], shards: int) -> list[tuple[tuple[ShardChunk, ...], ...]]:
-    """Deal `chunks` into at most `shards` runs of nearly equal length, in order: one video's chunks stay together.
-
-    Chunks that are edited as one stay in one shard.
-    """
-    groups = grouped(chunks)
-    count = min(shards, len(groups))
-    bounds = [len(groups) * k // count for k in range(count + 1)]
-    return [tuple(groups[a:b]) for a, b in pairwise(bounds)]
-
-
-def shard_chunk(prepared: Prepared, chunk: Chunk, temporal_factor: int) -> ShardChunk:
-    """What the worker is told of one chunk."""
-    job, plan = prepared.job, prepared.plan
-    instruction, seed = asked_of(job, chunk.shot)
-    windows = windows_of(plan, chunk)
-    return ShardChunk(
-        chunk_key=chunk.chunk_key,
-        input_key=chunk.input_key,
-        input_sha256=prepared.inputs[chunk.input_key].sha256,
-        frames=chunk.frames,
-        width=plan.width,
-        height=plan.height,
-        instruction=instruction,
-        seed=seed,
-        sampling=job.sampling,
-        first_latent=(chunk.start - chunk.noise_origin) // temporal_factor,
-        group=windows[0].chunk_key if len(windows) > 1 else "",
-        windows=len(windows),
-        deep=plan.deep,
-    )
-
-
-def cause_of(code: int, status: WorkerStatus | None) -> tuple[str, str]:
+def cause_of(outcome: Outcome, status: WorkerStatus | None) -> tuple[str, str]:
     """Category and message of a worker's end: the first thing that failed, if the worker could still say so."""
-    outcome = outcome_of(code)
-    if code == 0 or status is None or not (status.failed or status.problem):
+    if outcome.category == "done" or status is None or not (status.failed or status.problem):
         return outcome.category, outcome.summary
     if not status.failed:
         return outcome.category, status.problem
@@ -76,161 +46,287 @@ def cause_of(code: int, status: WorkerStatus | None) -> tuple[str, str]:
 class Wave:
     """One dispatch: its shards, its current round, and what is known of its chunks."""
 
-    def __init__(self, run: Run, dispatch: DispatchRecord, shards: Sequence[Shard]) -> None:
+    def __init__(
+        self, run: Run, dispatch: DispatchRecord, shards: Sequence[Shard], clock: Clock, *, places: int, priority: int
+    ) -> None:
+        """`places` workers at once."""
         self.dispatch_id = dispatch.dispatch_id
         self.missing = {chunk.chunk_key for shard in shards for chunk in shard.chunks}
-        self.done: set[str] = set()
         self.failures: dict[str, ChunkFailure] = {}
         self.ended = False
+        self.trouble = ""
+        """Why it does not get on at present."""
         self._run = run
-        self._shards = shards
-        self._executor: LocalExecutor | None = None
-        self._attempt = 0
-        self._began: dict[int, datetime] = {}
-        self._rounds = 0
+        self._dispatch = dispatch
+        self._shards = {shard.index: shard for shard in shards}
+        self._clock = clock
+        self._order = RoundOrder(dispatch.dispatch_id, dispatch.digest, 0, (), places, priority)
+        self._round: Round | None = None
+        self._view = RoundView()
+        self._statuses: dict[tuple[int, str], WorkerStatus] = {}
+        self._read: set[tuple[int, str]] = set()
+        """Workers whose last words are read."""
+        self._began = datetime.now(UTC)
+        self._reads = Every(0.0, clock)
+        self._retries = Every(RESUME_SECONDS, clock)
+        self._resuming = ""
+        """With which cause it is to be resumed, as soon as the cluster answers."""
+        self._stopping = ""
+        """Why its workers are being ended."""
         self._counted = 0
         self._killed = 0
+        self._fresh: set[str] = set()
 
     @property
-    def running(self) -> int:
-        """Workers that this wave occupies."""
-        return 0 if self._executor is None else sum(code is None for code in self._executor.poll().values())
+    def places(self) -> int:
+        """Places that this wave occupies."""
+        return 0 if self._round is None else self._view.places
+
+    # -- beginning
 
     def start_round(self, cause: str) -> None:
         """Start a worker for every shard that has chunks missing; `cause` says why there has to be a round."""
-        self._settle_markers(self.missing, edited_now=self._rounds > 0)
-        self._rounds += 1
-        indexes = [s.index for s in self._shards if any(c.chunk_key in self.missing for c in s.chunks)]
+        self._settle_markers(self.missing, edited_now=self._order.number > 0)
+        indexes = self._with_missing()
         if not indexes:
             self._end(DispatchState.DONE, "every chunk is marked")
             return
-        self._attempt = sql.begin_round(self._run.db, self.dispatch_id, self._run.owner, cause) - 1
-        self._began = dict.fromkeys(indexes, datetime.now(UTC))
-        settings = self._run.settings
-        self._executor = LocalExecutor(
-            settings.store,
-            settings.workers,
-            settings.state_folder / "logs",
-            settings.endpoint_url,
-            variables=worker_variables(settings),
-        )
-        self._executor.start(self.dispatch_id, indexes, self._attempt)
+        number = sql.begin_round(self._run.db, self.dispatch_id, self._run.owner, cause)
+        self._order = replace(self._order, number=number, indexes=indexes)
+        self._attach(self._run.executor.begin(self._order))
 
-    def poll(self) -> None:
-        """Read the statuses; when all workers of the round have ended, settle it."""
-        if self.ended or self._executor is None:
+    def resume(self, cause: str) -> None:
+        """Go on where a dead flow stopped: with the round that it began, if there is anything of it, else anew."""
+        self._resuming = cause
+        order = replace(self._order, number=self._dispatch.rounds, indexes=tuple(sorted(self._shards)))
+        try:
+            found = self._run.executor.resume(order) if order.number else None
+        except ClusterError as error:
+            self.trouble = f"cannot look for the pods of a flow that died: {error}"
             return
-        codes = self._executor.poll()
-        statuses = storage.read_statuses(self._run.store, self.dispatch_id, codes, self._attempt)
-        for status in statuses.values():
+        except PermanentError as error:
+            self._give_up(str(error), error.category)
+            return
+        self._resuming = ""
+        if found is None:
+            self.start_round(cause)
+            return
+        self._order = order
+        self._settle_markers(self.missing, edited_now=False)
+        self._attach(found)
+
+    def _attach(self, begun: Round) -> None:
+        self._round = begun
+        self._view = RoundView(places=min(self._order.places, len(self._order.indexes)))
+        self._statuses, self._read, self._began = {}, set(), datetime.now(UTC)
+
+    def _with_missing(self) -> tuple[int, ...]:
+        return tuple(i for i, s in sorted(self._shards.items()) if any(c.chunk_key in self.missing for c in s.chunks))
+
+    # -- watching
+
+    def poll(self) -> frozenset[str]:
+        """Look at the workers and read their statuses; the chunks that are done since the last time.
+
+        When all workers of the round have ended, it is settled, and the next one begins if there has to be one.
+        """
+        if self._resuming and self._retries.due():
+            self.resume(self._resuming)
+        if not self.ended and self._round is not None:
+            try:
+                self._look(self._round)
+            except PermanentError as error:
+                self._give_up(str(error), error.category)
+        fresh, self._fresh = self._fresh, set()
+        return frozenset(fresh)
+
+    def _look(self, current: Round) -> None:
+        self._view = current.poll()
+        self.trouble = self._view.trouble
+        self._read_statuses()
+        if self._view.over:
+            self._round = None
+            self._settle_round()
+
+    def _read_statuses(self) -> None:
+        """Of living workers now and then, of ended ones once."""
+        due = self._reads.due()
+        alive = [worker for worker in self._view.workers if worker.outcome is None and worker.started_at is not None]
+        ended = [worker for worker in self._view.workers if worker.outcome is not None]
+        if due:
+            self._reads = Every(len(alive) / READS_PER_SECOND, self._clock)
+            self._reads.due()
+        for worker in [*(alive if due else ()), *(w for w in ended if (w.index, w.name) not in self._read)]:
+            self._take_status(worker.index, worker.name)
+        self._read.update((worker.index, worker.name) for worker in ended)
+
+    def _take_status(self, index: int, name: str) -> None:
+        status = storage.read_status(self._run.store, self.dispatch_id, index, self._order.attempt, name)
+        if status is not None:
+            self._statuses[index, name] = status
+            self._run.gpu_hours.spent[self.dispatch_id, index, name, self._order.number] = status.gpu_seconds
             self._settle_markers(self.missing.intersection(status.done), edited_now=True)
-        if all(code is not None for code in codes.values()):
-            self._settle_round({i: code for i, code in codes.items() if code is not None}, statuses)
-
-    def withdraw(self, chunk_keys: Iterable[str]) -> None:
-        """Tell the workers that nobody wants these any more."""
-        unwanted = self.missing.intersection(chunk_keys)
-        if unwanted:
-            storage.withdraw(self._run.store, self.dispatch_id, unwanted)
-            self.missing -= unwanted
-
-    def stop(self, reason: str) -> None:
-        """End the workers and the claims now; what the workers have cost is recorded all the same."""
-        if self.ended:
-            return
-        if self._executor is not None:
-            self._executor.stop()
-            codes = {index: code for index, code in self._executor.poll().items() if code is not None}
-            statuses = storage.read_statuses(self._run.store, self.dispatch_id, codes, self._attempt)
-            self._record_attempts(codes, statuses)
-        if self.missing:
-            self._end(DispatchState.WITHDRAWN, reason)
-        else:
-            self._end(DispatchState.DONE, "every chunk is marked")
 
     def _settle_markers(self, chunk_keys: Iterable[str], *, edited_now: bool) -> None:
         """Chunks that have a marker are done; those found before the first round were done by somebody else."""
-        for key in list(chunk_keys):
-            marker = storage.valid_marker(self._run.store, key)
-            if marker is not None:
-                sql.record_chunk_done(self._run.db, marker)
-                if edited_now:
-                    self._run.edited[key] = marker
-                self.missing.discard(key)
-                self.done.add(key)
+        found = {key: storage.valid_marker(self._run.store, key) for key in list(chunk_keys)}
+        markers = {key: marker for key, marker in found.items() if marker is not None}
+        if markers:
+            sql.record_chunk_done(self._run.db, *markers.values())
+            self.missing -= markers.keys()
+            self._fresh |= markers.keys()
+        if edited_now:
+            self._run.edited.update(markers)
 
-    def _settle_round(self, codes: dict[int, int], statuses: dict[int, WorkerStatus]) -> None:
+    # -- settling
+
+    def _settle_round(self) -> None:
         """All workers have ended: record the attempts, then finish, fail or go round again."""
-        assert self._executor is not None
-        self._executor.stop()
-        self._executor = None
-        outcomes = {index: outcome_of(code) for index, code in codes.items()}
-        self._record_attempts(codes, statuses)
+        for index, name in storage.workers_of(self._run.store, self.dispatch_id, self._order.attempt):
+            if (index, name) not in self._statuses and index in self._shards:
+                self._take_status(index, name)
+        self._record_attempts()
         self._settle_markers(self.missing, edited_now=True)
-        for shard in self._shards:
-            if shard.index in codes:
-                self._settle_failures(shard, codes[shard.index], statuses.get(shard.index))
-        if any(outcome.counts for outcome in outcomes.values()):
-            self._counted += 1
-        else:
-            self._killed += 1
-        if not self.missing:
-            state = DispatchState.FAILED if self.failures else DispatchState.DONE
-            self._end(state, f"{len(self.failures)} chunks failed" if self.failures else "every chunk is marked")
-        elif self._counted >= MAX_ROUNDS or self._killed >= MAX_KILLED:
-            self._give_up(codes, statuses)
-        else:
-            ends = sorted({outcome.summary for outcome in outcomes.values() if outcome.retry})
-            self.start_round(f"{len(self.missing)} chunks are missing: {'; '.join(ends)}")
+        lasts = self._lasts()
+        for index, outcome in lasts.items():
+            self._settle_failures(index, outcome)
+        self._blame_nodes()
+        self._go_on(lasts)
 
-    def _settle_failures(self, shard: Shard, code: int, status: WorkerStatus | None) -> None:
+    def _lasts(self) -> dict[int, Outcome]:
+        """How the last worker of each shard of the round ended that has chunks missing."""
+        lasts = dict.fromkeys(self._order.indexes, UNSEEN)
+        lasts.update((worker.index, worker.outcome) for worker in self._view.workers if worker.outcome is not None)
+        return {index: outcome for index, outcome in lasts.items() if index in self._with_missing()}
+
+    def _go_on(self, lasts: dict[int, Outcome]) -> None:
+        lasts = {index: outcome for index, outcome in lasts.items() if index in self._with_missing()}
+        ends = "; ".join(sorted({_told(outcome) for outcome in lasts.values()}))
+        if not self.missing and not self._stopping:
+            state = DispatchState.FAILED if self.failures else DispatchState.DONE
+            self._end(
+                state,
+                f"{len(self.failures)} chunks failed" if self.failures else "every chunk that is wanted is marked",
+            )
+            return
+        if self._stopping:
+            self._end(DispatchState.WITHDRAWN, self._stopping)
+            return
+        counted = any(outcome.counts for outcome in lasts.values())
+        self._counted += counted
+        self._killed += not counted
+        if self._counted >= MAX_ROUNDS or self._killed >= MAX_KILLED:
+            self._give_up(f"given up after {self._counted + self._killed} rounds; workers ended: {ends}", "worker")
+            return
+        categories = {outcome.category for outcome in lasts.values()}
+        self._order = replace(
+            self._order,
+            host_memory_steps=self._order.host_memory_steps + ("host_memory" in categories),
+            larger_device=self._order.larger_device or "device_memory" in categories,
+        )
+        self.start_round(f"{len(self.missing)} chunks are missing: {ends}")
+
+    def _settle_failures(self, index: int, outcome: Outcome) -> None:
         """Chunks that failed for good leave `missing`; what may work next time stays."""
-        known = {failure.chunk_key: failure for failure in (status.failed if status else ())}
-        problem = (status.problem if status else "") or outcome_of(code).summary
-        for key in self.missing.intersection(chunk.chunk_key for chunk in shard.chunks):
+        statuses = [status for (shard, _), status in self._statuses.items() if shard == index]
+        known = {failure.chunk_key: failure for status in statuses for failure in status.failed}
+        problem = next((status.problem for status in statuses if status.problem), "") or _told(outcome)
+        for key in self.missing.intersection(chunk.chunk_key for chunk in self._shards[index].chunks):
             failure = known.get(key)
-            if failure is None and not outcome_of(code).retry:
-                failure = ChunkFailure(key, outcome_of(code).category, problem, transient=False)
+            if failure is None and not outcome.retry:
+                failure = ChunkFailure(key, outcome.category, problem, transient=False)
             if failure is not None and not failure.transient:
                 self.failures[key] = failure
                 self.missing.discard(key)
 
-    def _give_up(self, codes: dict[int, int], statuses: dict[int, WorkerStatus]) -> None:
-        known = {f.chunk_key: f for status in statuses.values() for f in status.failed}
-        ends = ", ".join(sorted({outcome_of(code).summary for code in codes.values() if code != 0}))
+    def _give_up(self, why: str, category: str) -> None:
+        known = {f.chunk_key: f for status in self._statuses.values() for f in status.failed}
         for key in self.missing:
-            self.failures[key] = known.get(key) or ChunkFailure(key, "worker", f"workers ended: {ends}", transient=True)
+            self.failures[key] = known.get(key) or ChunkFailure(key, category, why, transient=True)
         self.missing = set()
-        self._end(DispatchState.FAILED, f"given up after {self._counted + self._killed} rounds: {ends}")
+        self._round = None
+        self._end(DispatchState.FAILED, why)
 
-    def _record_attempts(self, codes: dict[int, int], statuses: dict[int, WorkerStatus]) -> None:
-        for index, code in codes.items():
-            status = statuses.get(index)
-            category, message = cause_of(code, status)
-            attempt = AttemptRecord(
-                dispatch_id=self.dispatch_id,
-                index=index,
-                attempt=self._attempt,
-                exit_code=code,
-                category=category,
-                message=message,
-                gpu_seconds=status.gpu_seconds if status else 0.0,
-                device=status.device if status else "",
-                host=socket.gethostname(),
-                started_at=self._began[index],
-                ended_at=datetime.now(UTC),
-                chunks=self._paid_for(index, status),
-                price=self._run.settings.gpu_hour_cost,
-                currency=self._run.settings.currency,
-            )
-            sql.record_attempt(self._run.db, attempt)
+    def _blame_nodes(self) -> None:
+        for worker in self._view.workers:
+            if worker.outcome is None:
+                continue
+            status = self._statuses.get((worker.index, worker.name))
+            category, _ = cause_of(worker.outcome, status)
+            if category in NODE_FAULTS or worker.outcome.category in NODE_FAULTS:
+                self._run.executor.blame(worker.host, f"{self.dispatch_id}/{worker.index}")
+            elif worker.outcome.category == "done":
+                self._run.executor.praise(worker.host)
+
+    # -- the record
+
+    def _record_attempts(self) -> None:
+        seen = {(worker.index, worker.name): worker for worker in self._view.workers if worker.outcome is not None}
+        for key in seen.keys() | self._statuses.keys():
+            sql.record_attempt(self._run.db, self._attempt(*key, seen.get(key), self._statuses.get(key)))
+
+    def _attempt(self, index: int, name: str, worker: WorkerView | None, status: WorkerStatus | None) -> AttemptRecord:
+        outcome = worker.outcome if worker is not None and worker.outcome is not None else UNSEEN
+        category, message = cause_of(outcome, status)
+        updated = datetime.fromtimestamp(status.updated_at, UTC) if status is not None else datetime.now(UTC)
+        return AttemptRecord(
+            dispatch_id=self.dispatch_id,
+            index=index,
+            attempt=self._order.attempt,
+            worker=name,
+            exit_code=worker.exit_code if worker is not None else status.exit_code if status is not None else None,
+            category=category,
+            message=message,
+            gpu_seconds=status.gpu_seconds if status is not None else 0.0,
+            device=status.device if status is not None else "",
+            host=worker.host if worker is not None else "",
+            started_at=(worker.started_at if worker is not None else None) or self._began,
+            ended_at=(worker.ended_at if worker is not None else None) or updated,
+            chunks=self._paid_for(index, status),
+            price=self._run.settings.gpu_hour_cost,
+            currency=self._run.settings.currency,
+        )
 
     def _paid_for(self, index: int, status: WorkerStatus | None) -> tuple[str, ...]:
         """The chunks that a worker spent its time on: those it edited, else all that it was given."""
         if status is not None and status.edited:
             return status.edited
-        return tuple(c.chunk_key for shard in self._shards if shard.index == index for c in shard.chunks)
+        return tuple(chunk.chunk_key for chunk in self._shards[index].chunks)
+
+    # -- ending
+
+    def withdraw(self, chunk_keys: Iterable[str]) -> None:
+        """Nobody wants these any more: tell the workers, and end them when nothing wanted is left."""
+        unwanted = self.missing.intersection(chunk_keys)
+        if not unwanted:
+            return
+        storage.withdraw(self._run.store, self.dispatch_id, unwanted)
+        self.missing -= unwanted
+        if not self.missing and self._round is not None:
+            self._stopping = "nobody wants its chunks any more"
+            self._round.stop()
+
+    def stop(self, reason: str) -> None:
+        """End the workers; `poll` until it has ended. What they have cost is recorded all the same."""
+        self._stopping = self._stopping or reason
+        if self.ended:
+            return
+        if self._round is not None:
+            self._round.stop()
+        else:
+            self._end(DispatchState.WITHDRAWN, reason)
+
+    def leave(self) -> None:
+        """The flow goes in the middle: what lives on without it does, and the dispatch waits to be taken over."""
+        if self.ended or self._run.executor.outlives_flow:
+            return
+        self.stop("the flow ended")
+        self.poll()
 
     def _end(self, state: DispatchState, reason: str) -> None:
         sql.end_dispatch(self._run.db, self.dispatch_id, state, reason)
         self.ended = True
+
+
+def _told(outcome: Outcome) -> str:
+    return f"{outcome.summary} ({outcome.remedy})" if outcome.remedy else outcome.summary

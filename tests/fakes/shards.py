@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edits import wire
-from edits.job import PROTOCOL, Sampling, Shard, ShardChunk, WorkerStatus
+from edits.job import PROTOCOL, Chunk, Sampling, Shard, ShardChunk, WorkerStatus
 from edits.media.chunkfile import read_chunk, write_chunk
 from edits.storage import Store, input_path, output_path, read_statuses, shard_path, valid_marker
 from sama_model.cards import card
@@ -66,7 +66,7 @@ def put_shard(store: Store, chunks: Sequence[ShardChunk], planned_for: str = "gr
     return shard
 
 
-def edited(store: Store, chunk: ShardChunk, folder: Path) -> Frames:
+def edited(store: Store, chunk: ShardChunk | Chunk, folder: Path) -> Frames:
     """The frames that the chunk's marker names."""
     marker = valid_marker(store, chunk.chunk_key)
     assert marker is not None

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +19,8 @@ import pytest
 from edits import wire
 from edits.job import Sampling, Shard, ShardChunk
 from edits.storage import Store, read_statuses, shard_path
-from tasks.local import LocalExecutor
+from tasks.executor import RoundOrder
+from tasks.local import LocalExecutor, LocalRound
 from tests.fakes.shards import DISPATCH, noise, put_chunk, put_shard
 
 
@@ -53,13 +56,31 @@ def workers() -> list[psutil.Process]:
     return found
 
 
-def ended(executor: LocalExecutor) -> dict[int, int | None]:
+@contextmanager
+def begun(
+    store: Store, folder: Path, workers: int, indexes: range, attempt: int = 0, **kept: Any
+) -> Iterator[LocalRound]:
+    """A round on an executor of its own, ended with the test."""
+    executor = LocalExecutor(store.uri(), workers, folder / "logs", **kept)
+    current = executor.begin(RoundOrder(DISPATCH, "", attempt + 1, tuple(indexes), workers))
+    try:
+        yield current
+    finally:
+        current.stop()
+        executor.close()
+
+
+def codes(current: LocalRound) -> dict[int, int | None]:
+    return {worker.index: worker.exit_code for worker in current.poll().workers}
+
+
+def ended(current: LocalRound) -> dict[int, int | None]:
     """Exit codes, once all workers have ended."""
     deadline = time.monotonic() + 120
-    while None in (codes := executor.poll()).values():
+    while not current.poll().over:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return codes
+    return codes(current)
 
 
 def wait_for_line(log: Path, event: str) -> None:
@@ -71,11 +92,10 @@ def wait_for_line(log: Path, event: str) -> None:
 
 def test_every_shard_gets_a_worker_and_a_log(store: Store, tmp_path: Path) -> None:
     shards = put_shards(store, tmp_path, 3)
-    with LocalExecutor(store.uri(), 2, tmp_path / "logs") as executor:
-        executor.start(DISPATCH, [shard.index for shard in shards], 4)
-        assert executor.poll().keys() == {0, 1, 2}
-        assert ended(executor) == {0: 0, 1: 0, 2: 0}
-        lines = [json.loads(line) for line in executor.log(DISPATCH, 1, 4).read_text().splitlines()]
+    with begun(store, tmp_path, 2, range(len(shards)), attempt=4) as current:
+        assert codes(current).keys() == {0, 1, 2}
+        assert ended(current) == {0: 0, 1: 0, 2: 0}
+        lines = [json.loads(line) for line in current.log(1).read_text().splitlines()]
     assert lines[-1]["event"] == "finished"
     statuses = read_statuses(store, DISPATCH, range(3), 4)
     assert [status.exit_code for status in statuses.values()] == [0, 0, 0]
@@ -84,9 +104,8 @@ def test_every_shard_gets_a_worker_and_a_log(store: Store, tmp_path: Path) -> No
 def test_there_are_never_more_workers_than_places(store: Store, tmp_path: Path) -> None:
     put_shards(store, tmp_path, 4)
     seen = 0
-    with LocalExecutor(store.uri(), 1, tmp_path / "logs") as executor:
-        executor.start(DISPATCH, range(4), 0)
-        while None in executor.poll().values():
+    with begun(store, tmp_path, 1, range(4)) as current:
+        while not current.poll().over:
             seen = max(seen, len(workers()))
             time.sleep(0.005)
     assert seen == 1
@@ -94,31 +113,28 @@ def test_there_are_never_more_workers_than_places(store: Store, tmp_path: Path) 
 
 def test_an_exit_code_comes_back(store: Store, tmp_path: Path) -> None:
     put_shard(store, [put_chunk(store, tmp_path, 0, instruction="make it purple")])
-    with LocalExecutor(store.uri(), 1, tmp_path / "logs") as executor:
-        executor.start(DISPATCH, [0, 1], 0)
-        assert ended(executor) == {0: 64, 1: 64}
-        with pytest.raises(ValueError, match="one round"):
-            executor.start(DISPATCH, [0], 1)
+    with begun(store, tmp_path, 1, range(2)) as current:
+        assert ended(current) == {0: 64, 1: 64}
 
 
 def test_stopping_ends_running_workers_and_starts_no_queued_ones(store: Store, tmp_path: Path) -> None:
     put_slow_shard(store, tmp_path)
-    executor = LocalExecutor(store.uri(), 1, tmp_path / "logs")
-    executor.start(DISPATCH, [0, 1], 0)
-    wait_for_line(executor.log(DISPATCH, 0, 0), "chunk_started")
-    executor.stop()
-    executor.stop()
-    assert executor.poll() == {0: 143, 1: -signal.SIGTERM}
-    assert executor.log(DISPATCH, 1, 0).read_bytes() == b""
+    with begun(store, tmp_path, 1, range(2)) as current:
+        wait_for_line(current.log(0), "chunk_started")
+        current.stop()
+        current.stop()
+        assert codes(current) == {0: 143, 1: -signal.SIGTERM}
+        assert current.log(1).read_bytes() == b""
     assert workers() == []
 
 
 FLOW = """
 import sys, time
 from pathlib import Path
+from tasks.executor import RoundOrder
 from tasks.local import LocalExecutor
 executor = LocalExecutor(sys.argv[1], 1, Path(sys.argv[2]))
-executor.start("d1", [0], 0)
+executor.begin(RoundOrder("d1", "", 1, (0,), 1))
 time.sleep(600)
 """
 
@@ -138,14 +154,13 @@ def test_a_worker_dies_with_a_flow_that_is_killed(store: Store, tmp_path: Path) 
 
 def test_the_worker_sees_little_of_the_environment(store: Store, tmp_path: Path) -> None:
     put_slow_shard(store, tmp_path)
-    secret = {**os.environ, "SECRET": "s", "SAMAFLOW_DATABASE": "postgresql://u:p@h/d", "SAMAFLOW_X": "1"}
-    with LocalExecutor(store.uri(), 1, tmp_path / "logs", "http://127.0.0.1:9", secret) as executor:
-        executor.start(DISPATCH, [0], 0)
-        wait_for_line(executor.log(DISPATCH, 0, 0), "chunk_started")
+    secret = {**os.environ, "SECRET": "s", "SAMAFLOW_DATABASE": "postgresql://u:p@h/d", "SAMAFLOW_CURRENCY": "EUR"}
+    with begun(store, tmp_path, 1, range(1), endpoint_url="http://127.0.0.1:9", environ=secret) as current:
+        wait_for_line(current.log(0), "chunk_started")
         (worker,) = workers()
         environ = worker.environ()
     assert {"SECRET", "SAMAFLOW_DATABASE"}.isdisjoint(environ)
-    assert environ["SAMAFLOW_X"] == "1"
+    assert environ["SAMAFLOW_CURRENCY"] == "EUR"
     assert environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
     assert int(environ["OMP_NUM_THREADS"]) == len(os.sched_getaffinity(0))
     assert not Path(environ["TMPDIR"]).exists()

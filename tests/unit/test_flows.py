@@ -53,7 +53,7 @@ def test_every_deployment_points_at_a_flow() -> None:
     assert {deployment["name"] for deployment in deployments} == {
         *("edit-manifest", "edit-video", "restyle-library", "review-job", "settle-reviews"),
         *("edit-manifest-kubernetes", "edit-video-kubernetes", "restyle-library-kubernetes"),
-        *("review-job-kubernetes", "settle-reviews-kubernetes"),
+        *("review-job-kubernetes", "settle-reviews-kubernetes", "reconcile-kubernetes"),
     }
     for deployment in deployments:
         module, _, name = deployment["entrypoint"].rpartition(".")

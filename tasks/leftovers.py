@@ -1,0 +1,150 @@
+"""What runs that died have left in the cluster, the database and the store, and how it is mended.
+
+Plain functions, used by `samaflow doctor --cluster` and by the scheduled `reconcile`. Nothing that a live flow works on
+is touched, and nothing of another store's or another database's runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sql
+from edits.errors import SamaflowError
+from edits.storage import Store, valid_marker
+from sql import ENDED, DispatchState, Unfinished
+from tasks.kubernetes_api import Cluster
+from tasks.kubernetes_job import SELECTOR, JobView, job_view_of
+
+GRACE = timedelta(minutes=10)
+"""A Job that the database does not know is left alone for so long: its flow may be about to record it."""
+UPLOAD_DAYS = 1.0
+"""An upload that was begun so long ago is nobody's any more."""
+
+Restart = Callable[[Unfinished], str]
+"""Starts the flow of a dispatch again; says what it did, or raises what keeps it from doing so."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing that is left over."""
+
+    kind: str
+    """`job`, `claim`, `flow`, `marker` or `upload`."""
+    subject: str
+    detail: str
+    remedy: str
+    mended: bool = False
+
+
+class Leftovers:
+    """Looks at one namespace, one database and one store."""
+
+    def __init__(self, db: sql.Database, store: Store, cluster: Cluster | None, restart: Restart | None = None) -> None:
+        """Without a cluster only database and store are looked at; without `restart` no flow is started again."""
+        self._db = db
+        self._store = store
+        self._cluster = cluster
+        self._restart = restart
+
+    def find(self, *, mend: bool) -> list[Leftover]:
+        """Everything that is left over; with `mend` it is put in order."""
+        jobs = self._jobs()
+        unfinished = {item.dispatch.dispatch_id: item for item in sql.unfinished_dispatches(self._db)}
+        found = [self._job(job, unfinished.get(job.dispatch_id), mend) for job in jobs]
+        running = {job.dispatch_id for job in jobs}
+        found += [self._dispatch(item, item.dispatch.dispatch_id in running, mend) for item in unfinished.values()]
+        return [item for item in found if item is not None] + [*self._markers(mend), *self._uploads(mend)]
+
+    # -- the cluster
+
+    def _jobs(self) -> list[JobView]:
+        """Jobs of this store that have not finished; finished ones go by their time to live."""
+        if self._cluster is None:
+            return []
+        views = [job_view_of(body) for body in self._cluster.jobs(SELECTOR).items]
+        return [job for job in views if job.store == self._store.uri() and not job.finished and not job.deleting]
+
+    def _job(self, job: JobView, unfinished: Unfinished | None, mend: bool) -> Leftover | None:
+        """A Job that nobody wants; one whose chunks are wanted is its dispatch's matter."""
+        if unfinished is not None and (unfinished.alive or unfinished.jobs):
+            return None
+        if unfinished is None and datetime.now(UTC) - job.created_at < GRACE and not self._has_ended(job.dispatch_id):
+            return None
+        if mend:
+            assert self._cluster is not None
+            self._cluster.delete_job(job.name, job.uid)
+        why = "every job that needed it has ended" if unfinished is not None else "no dispatch that is open needs it"
+        return Leftover("job", job.name, f"runs for nobody: {why}", "samaflow doctor --cluster --fix deletes it", mend)
+
+    def _has_ended(self, dispatch_id: str) -> bool:
+        try:
+            return sql.dispatch(self._db, dispatch_id).state in ENDED
+        except SamaflowError:
+            return False
+
+    # -- claims and flows
+
+    def _dispatch(self, item: Unfinished, running: bool, mend: bool) -> Leftover | None:
+        if item.alive:
+            return None
+        name = item.dispatch.dispatch_id
+        if item.jobs and item.dispatch.state is not DispatchState.CLAIMED:
+            return self._flow(item, running, mend)
+        if mend:
+            why = (
+                "nobody wants its chunks any more" if not item.jobs else "its flow died before the shards were written"
+            )
+            state = DispatchState.WITHDRAWN if not item.jobs else DispatchState.FAILED
+            self._end(name, state, why)
+        return Leftover("claim", name, "its flow is gone and it holds chunks", "samaflow doctor --cluster --fix", mend)
+
+    def _flow(self, item: Unfinished, running: bool, mend: bool) -> Leftover:
+        """Its jobs wait and its flow is gone: only a flow can go on with them, and it adopts what runs."""
+        where = "its pods go on" if running else "nothing of it runs"
+        detail = f"the flow of {len(item.jobs)} jobs ({item.jobs[0]}, ...) is gone; {where}"
+        remedy = "run the manifest again: samaflow edit or submit; it takes over what runs"
+        if not mend or self._restart is None or not item.flow_run_id:
+            return Leftover("flow", item.dispatch.dispatch_id, detail, remedy)
+        try:
+            return Leftover("flow", item.dispatch.dispatch_id, detail, self._restart(item), True)
+        except SamaflowError as error:
+            return Leftover("flow", item.dispatch.dispatch_id, f"{detail}; {error}", remedy)
+
+    def _end(self, dispatch_id: str, state: DispatchState, reason: str) -> None:
+        """Taken over first, so that a flow that has just come back keeps it."""
+        owner = sql.this_process()
+        if sql.adopt(self._db, dispatch_id, owner):
+            sql.end_dispatch(self._db, dispatch_id, state, reason, owner)
+
+    # -- the store
+
+    def _markers(self, mend: bool) -> Iterator[Leftover]:
+        """Chunks that are edited and that the database does not know to be."""
+        marked = [path.split("/")[1] for path in self._store.list("chunks") if path.endswith("/result.json")]
+        unknown, behind = sql.not_recorded_as_done(self._db, marked)
+        for key in sorted(behind):
+            marker = valid_marker(self._store, key)
+            if marker is None:
+                continue
+            if mend:
+                sql.record_chunk_done(self._db, marker)
+            yield Leftover(
+                "marker", key, "edited, and not recorded", "samaflow doctor --cluster --fix records it", mend
+            )
+        if unknown:
+            detail = f"{len(unknown)} edited chunks are in no recorded plan ({min(unknown)}, ...)"
+            yield Leftover(
+                "marker", "chunks", detail, "samaflow recover, if the database was lost; else samaflow prune"
+            )
+
+    def _uploads(self, mend: bool) -> Iterator[Leftover]:
+        """What an upload that was cut off has left, invisible and paid for."""
+        for upload in self._store.pending_uploads(timedelta(days=UPLOAD_DAYS)):
+            if mend:
+                self._store.abort_upload(upload)
+            since = f"{upload.begun:%Y-%m-%d %H:%M}"
+            yield Leftover(
+                "upload", upload.path, f"begun {since} and never finished", "samaflow doctor --cluster --fix", mend
+            )

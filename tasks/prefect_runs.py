@@ -1,0 +1,89 @@
+"""What Prefect says of flow runs, and starting one again. A server that is down means 'not known', never an error.
+
+Prefect is imported where it is used: `samaflow status` needs none of it and answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from uuid import UUID
+
+from edits.errors import BusyError, SamaflowError, StateError
+from sql import Unfinished
+
+log = logging.getLogger(__name__)
+
+
+class RunState(StrEnum):
+    """As far as it matters to what a run has left."""
+
+    UNKNOWN = "unknown"
+    """No server, or it knows no such run."""
+    COMING = "coming"
+    """Prefect will start it, or has just done so."""
+    RUNNING = "running"
+    CANCELLED = "cancelled"
+    """Or being cancelled."""
+    OVER = "over"
+    """Completed, failed or crashed."""
+
+
+def state_of(flow_run_id: str) -> RunState:
+    """Ask the server."""
+    from prefect.client.orchestration import get_client
+
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(flow_run_id)).state
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the server, work goes on without it
+        log.info("the state of flow run %s is not known: %s", flow_run_id, error)
+        return RunState.UNKNOWN
+    if state is None or state.is_scheduled() or state.is_pending():
+        return RunState.COMING
+    if state.is_cancelled() or state.is_cancelling():
+        return RunState.CANCELLED
+    return RunState.RUNNING if state.is_running() or state.is_paused() else RunState.OVER
+
+
+def this_run_is_cancelled() -> bool:
+    """Whether somebody has cancelled the flow run that this is called in, by Prefect's UI or command."""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return False
+    return state_of(str(context.flow_run.id)) is RunState.CANCELLED
+
+
+def start_again(item: Unfinished) -> str:
+    """Run the flow of a dispatch again, once for each flow that died; it adopts what still runs.
+
+    Raises:
+        BusyError: Prefect says that the run goes on, or will.
+        StateError: it was cancelled, or it was no run of a deployment.
+        SamaflowError: the server does not answer.
+    """
+    from prefect.client.orchestration import get_client
+
+    state = state_of(item.flow_run_id)
+    if state in (RunState.COMING, RunState.RUNNING):
+        raise BusyError(f"Prefect says that flow run {item.flow_run_id} is {state}: it is left to Prefect")
+    if state is RunState.CANCELLED:
+        raise StateError(f"flow run {item.flow_run_id} was cancelled: its jobs are cancelled, not run again")
+    try:
+        with get_client(sync_client=True) as client:
+            old = client.read_flow_run(UUID(item.flow_run_id))
+            if old.deployment_id is None:
+                raise StateError(
+                    f"flow run {item.flow_run_id} was no run of a deployment, so it cannot be started again"
+                )
+            key = f"samaflow-again-{item.owner_id}"
+            again = client.create_flow_run_from_deployment(
+                old.deployment_id, parameters=old.parameters, idempotency_key=key, tags=["samaflow-reconcile"]
+            )
+    except SamaflowError:
+        raise
+    except Exception as error:
+        raise BusyError(f"Prefect's server cannot start flow run {item.flow_run_id} again now: {error}") from error
+    return f"flow run {again.id} goes on with it"

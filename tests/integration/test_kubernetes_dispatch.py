@@ -1,0 +1,95 @@
+"""Dispatching to a cluster, with scripted pods on a simulated clock, over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sql
+from edits.job import JobState
+from tests.fakes.cluster.clock import SimulatedClock
+from tests.fakes.cluster.flow import ScriptedFlow, video
+from tests.fakes.cluster.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path / "work")
+    with made.cluster:
+        yield made
+
+
+def test_videos_are_edited_by_indexed_jobs_and_nothing_is_left(world: World) -> None:
+    with world.flow() as flow:
+        done = list(flow.edit([video(number, 5) for number in range(4)]))
+        assert sorted(done) == [video(number, 5).job.job_id for number in range(4)]
+        counts = sql.counts(flow.run.db)
+        assert counts[JobState.DELIVERED] == 4
+        stuck = sql.adoptable(flow.run.db, video(0, 5).missing)
+    assert stuck == []
+    assert len(world.script.edits) == len(set(world.script.edits)) == 20
+
+
+def drain(flow: ScriptedFlow, videos: int, chunks: int = 4) -> list[str]:
+    return list(flow.edit([video(number, chunks) for number in range(videos)]))
+
+
+class StoppedError(BaseException):
+    """As SIGTERM in a flow: nobody catches it."""
+
+
+def run_until(flow: ScriptedFlow, seconds: float, videos: int, chunks: int = 4) -> None:
+    """A flow that is killed after so many simulated seconds."""
+    begun = flow.clock.now()
+
+    def act() -> None:
+        if flow.clock.now() - begun > seconds:
+            raise StoppedError
+
+    assert isinstance(flow.clock, SimulatedClock)
+    flow.clock.on_step.append(act)
+    with pytest.raises(StoppedError):
+        drain(flow, videos, chunks)
+    flow.clock.on_step.remove(act)
+
+
+def test_a_flow_that_is_killed_leaves_its_jobs_and_the_next_one_adopts_them(world: World) -> None:
+    with world.flow() as flow:
+        run_until(flow, 30, 3)
+    names = world.cluster.job_names()
+    assert names
+    assert world.cluster.controller.pods()
+    world.clock.sleep(20)
+    with world.flow() as flow:
+        assert len(drain(flow, 3)) == 3
+    assert set(names) <= set(world.cluster.job_names())
+    assert len(world.script.edits) == len(set(world.script.edits)) == 12
+
+
+def test_cancelling_one_of_the_jobs_that_share_a_dispatch_withdraws_its_chunks_alone(world: World) -> None:
+    world.script.load_seconds = 40
+    cancelled = video(1, 4).job.job_id
+    with world.flow() as flow:
+        flow.clock.on_step.append(lambda: _cancel_at(flow, 20, cancelled))
+        assert cancelled not in drain(flow, 3)
+        assert sql.job(flow.run.db, cancelled).state is JobState.CANCELLED
+        assert sql.counts(flow.run.db)[JobState.DELIVERED] == 2
+    assert not set(video(1, 4).missing) & set(world.script.edits)
+
+
+def _cancel_at(flow: ScriptedFlow, seconds: float, job_id: str) -> None:
+    if 1_800_000_000 + seconds < flow.clock.now() < 1_800_000_000 + seconds + 1.5:
+        sql.request_cancel(flow.run.db, job_id)
+
+
+def test_cancelling_everything_leaves_no_pod_within_a_minute(world: World) -> None:
+    jobs = [video(number, 4).job.job_id for number in range(2)]
+    with world.flow() as flow:
+        for job_id in jobs:
+            flow.clock.on_step.append(lambda job_id=job_id: _cancel_at(flow, 25, job_id))
+        assert drain(flow, 2) == []
+        assert flow.clock.now() < 1_800_000_000 + 25 + 60
+        assert world.cluster.controller.pods() == []
+        assert sql.claims_on(flow.run.db, [key for n in range(2) for key in video(n, 4).missing])[0] == set()

@@ -1,0 +1,96 @@
+"""Submitting to a running server, pausing what is not dispatched yet, and stopping at a limit of GPU-hours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sql
+from edits.job import JobState
+from tasks.gpu_hours import GpuHours
+from tests.fakes.cluster.clock import SimulatedClock
+from tests.fakes.cluster.flow import video
+from tests.fakes.cluster.world import World
+from tests.fakes.command import Folder
+
+REGISTER = "from flows.edit_manifest import edit_manifest; edit_manifest.to_deployment('edit-manifest').apply()"
+
+
+def test_submit_hands_the_manifest_over_and_returns(folder: Folder) -> None:
+    folder.manifest({"source": "clip.mp4", "instruction": "turn it sepia", "editor": "grade"})
+    unknown = folder.run("submit", "manifest.csv")
+    assert (unknown.returncode, "no deployment 'edit-manifest/edit-manifest'" in unknown.stderr) == (2, True)
+    subprocess.run([sys.executable, "-c", REGISTER], cwd=folder.path, env=folder.environ, check=True, timeout=120)
+    made = folder.json("submit", "manifest.csv", "--max-gpu-hours", "2")
+    assert made["flow_run_id"] in made["url"]
+    assert folder.markers() == set()
+
+
+def test_submit_without_a_server_and_with_an_unusable_manifest_says_so(folder: Folder) -> None:
+    (folder.path / "manifest.csv").write_text("colour\nblue\n", encoding="utf-8")
+    assert "colour" in folder.run("submit", "manifest.csv").stderr
+    del folder.environ["PREFECT_API_URL"]
+    refused = folder.run("submit", "manifest.csv")
+    assert (refused.returncode, "PREFECT_API_URL" in refused.stderr) == (2, True)
+
+
+# -- pausing and limits, with scripted pods ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path / "work", kubernetes_parallelism=1)
+    with made.cluster:
+        yield made
+
+
+def at(world: World, seconds: float, act: object) -> None:
+    clock = world.clock
+    assert isinstance(clock, SimulatedClock)
+    pending = [act]
+
+    def look() -> None:
+        if pending and world.elapsed > seconds:
+            pending.pop()()  # type: ignore[operator]
+
+    clock.on_step.append(look)
+
+
+def test_nothing_more_of_a_paused_job_is_dispatched_until_it_is_resumed(world: World) -> None:
+    paused = video(1, 3)
+    with world.flow() as flow:
+        at(world, 5, lambda: sql.pause_job(flow.run.db, paused.job.job_id, True))
+        at(world, 400, lambda: sql.pause_job(flow.run.db, paused.job.job_id, False))
+        edited_before: list[int] = []
+        at(world, 395, lambda: edited_before.append(len(set(paused.missing) & set(world.script.edits))))
+        done = list(flow.edit([video(0, 3), paused]))
+    assert done[-1] == paused.job.job_id
+    assert edited_before == [0]
+    reasons = [event.reason for event in sql.job_events(world.db, paused.job.job_id)]
+    assert "paused" in reasons
+    assert "resumed" in reasons
+
+
+def test_at_the_limit_nothing_more_is_dispatched_and_what_is_left_is_said(world: World) -> None:
+    world.script.chunk_seconds = 600
+    with world.flow() as flow:
+        flow.run.gpu_hours = GpuHours(0.5)
+        done = list(flow.edit([video(0, 2), video(1, 20)]))
+        record = sql.job(flow.run.db, video(1, 20).job.job_id)
+    assert done == [video(0, 2).job.job_id]
+    assert (record.state, record.failure_category) == (JobState.FAILED, "budget")
+    assert "of its chunks are not edited" in record.failure_message
+    assert "--max-gpu-hours" in record.failure_message
+    assert len(world.script.edits) < 22
+    assert sql.unfinished_dispatches(world.db) == ()
+
+
+@pytest.mark.parametrize(("spent", "under_way", "room"), [(0, 0, 7), (1800, 0, 3), (1800, 3, 0), (9999, 0, 0)])
+def test_room_is_what_is_neither_spent_nor_under_way(spent: float, under_way: int, room: int) -> None:
+    limit = GpuHours(1.0, {("d", 0, "", 1): spent})
+    assert limit.room(under_way, 500.0, 100) == room
+    assert GpuHours(None).room(under_way, 500.0, 100) == 100
