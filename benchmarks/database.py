@@ -223,25 +223,29 @@ def _marker(key: str, sha256: str, n: int) -> Marker:
 def load(db: sql.Database, library: Library) -> None:
     """Write all rows, then let the database look at them."""
     kind = db.url.get_backend_name()
+    connection = db.engine.raw_connection()
     for name, columns, rows in library.tables():
         began = time.monotonic()
-        connection = db.engine.raw_connection()
         (_copy if kind == "postgresql" else _insert)(connection, name, columns, rows)
         connection.commit()
-        connection.close()
         print(f"  {kind}: {name} in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+    connection.invalidate()  # and with it what only loading wants
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as analysed:
         analysed.execute(sa.text("ANALYZE"))
 
 
 def _copy(connection: Any, name: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
     statement = f"COPY {name} ({', '.join(columns)}) FROM STDIN"
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")  # rows that are made up refer to one another rightly
+        with cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
 
 
 def _insert(connection: Any, name: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
+    for pragma in ("foreign_keys = OFF", "synchronous = OFF", "cache_size = -2000000"):
+        connection.execute(f"PRAGMA {pragma}")
     connection.execute("BEGIN")  # the driver begins none by itself, and a commit a row would take hours
     marks = ", ".join("?" * len(columns))
     connection.executemany(f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({marks})", rows)
