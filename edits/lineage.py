@@ -101,6 +101,21 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Review:
+    """What somebody decided of the job."""
+
+    __pydantic_config__ = STRICT
+    decision: str
+    reviewer: str
+    """As claimed."""
+    reason: str
+    sha256: str
+    """The deliverable that was looked at; empty when it was something else, a preview say."""
+    at: str
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True)
 class Lineage:
     """Everything behind one deliverable, as it was when the deliverable was recorded."""
 
@@ -131,6 +146,8 @@ class Lineage:
     """None for what was made before flow runs were recorded."""
     checks: tuple[Check, ...] = ()
     """What was compared on the file before it was published."""
+    reviews: tuple[Review, ...] = ()
+    """The oldest first."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for `--json`: the field names above are its stable keys."""

@@ -123,6 +123,8 @@ def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
         yield "installed", f"lock {lineage.origin.lock_digest}"
         yield "image", lineage.origin.image_digest or "none"
     yield "credentials", lineage.credentials or "none"
+    for review in lineage.reviews:
+        yield review.decision, f"by {review.reviewer}, {review.at}" + (f": {review.reason}" if review.reason else "")
 
 
 def show_files(files: Sequence[sql.MadeFile]) -> None:

@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session, aliased
 from edits import wire
 from edits.errors import PermanentError
 from edits.job import Marker
-from edits.lineage import ChunkLineage, Lineage, Origin, SourceLineage, WorkingForm
+from edits.lineage import ChunkLineage, Lineage, Origin, Review, SourceLineage, WorkingForm
 from edits.media.records import Check, StreamDigest
 from sql.artifacts import newest_output
 from sql.edit_jobs import full_id, request_of
 from sql.flow_runs import flow_run_of
-from sql.models import Artifact, ArtifactInput, Chunk, Job, ModelVersion, QcResult, Source
+from sql.models import Approval, Artifact, ArtifactInput, Chunk, Job, ModelVersion, QcResult, Source
 from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
@@ -78,6 +78,7 @@ def _lineage(session: Session, output: Artifact) -> Lineage:
         credentials=made_by.get("credentials", ""),
         origin=_origin(session, output.owner_id),
         checks=_checks(session, output),
+        reviews=_reviews(session, output),
     )
 
 
@@ -90,6 +91,13 @@ def _checks(session: Session, output: Artifact) -> tuple[Check, ...]:
     about = (QcResult.job_id == output.job_id, QcResult.sha256 == output.sha256)
     rows = session.scalars(sa.select(QcResult).where(*about).order_by(QcResult.qc_result_id))
     return tuple(Check(row.name, row.passed, row.expected, row.found) for row in rows)
+
+
+def _reviews(session: Session, output: Artifact) -> tuple[Review, ...]:
+    rows = session.scalars(sa.select(Approval).where(Approval.job_id == output.job_id).order_by(Approval.approval_id))
+    return tuple(
+        Review(row.decision, row.reviewer, row.reason, row.sha256, row.recorded_at.isoformat()) for row in rows
+    )
 
 
 def _copies(session: Session, output: Artifact) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from edits.errors import DatabaseError, PermanentError
 from edits.job import InputRecord
 from edits.lineage import Lineage
 from edits.media.records import Check, StreamDigest
-from sql.models import ArtifactInput, QcResult
+from sql.models import Approval, ArtifactInput, QcResult
 from tests.fakes.recorded import SOURCE, edit_job, key, marker, plan, recorded_job
 
 JOB = "0" * 16
@@ -200,3 +200,19 @@ def test_checks_are_kept_with_the_deliverable_that_they_are_about(db: sql.Databa
     with db.read() as session:
         rows = list(session.scalars(sa.select(QcResult).order_by(QcResult.qc_result_id)))
     assert [(row.name, row.passed, row.sha256) for row in rows] == [("frames", True, BYTES), ("duration", False, BYTES)]
+
+
+def test_what_people_decided_is_told_with_the_deliverable(db: sql.Database) -> None:
+    job = recorded_job(db)
+    sql.record_output_digest(db, job.job_id, job.output, "e" * 64, 5)
+    assert sql.lineage_of(db, "e" * 64).reviews == ()
+    with db.write() as session:
+        for decision, reason in (("rejected", "too yellow"), ("approved", "")):
+            row = {"job_id": job.job_id, "sha256": "e" * 64, "decision": decision, "reviewer": "ann", "reason": reason}
+            session.execute(sa.insert(Approval).values(**row))
+    found = sql.lineage_of(db, "e" * 64).reviews
+    assert [(review.decision, review.reviewer, review.reason) for review in found] == [
+        ("rejected", "ann", "too yellow"),
+        ("approved", "ann", ""),
+    ]
+    assert all(review.at.endswith("+00:00") for review in found)
