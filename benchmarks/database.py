@@ -238,6 +238,7 @@ def _copy(connection: Any, name: str, columns: tuple[str, ...], rows: Iterable[R
     statement = f"COPY {name} ({', '.join(columns)}) FROM STDIN"
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")  # rows that are made up refer to one another rightly
+        cursor.execute("SET statement_timeout = 0")
         with cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)
