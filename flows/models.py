@@ -109,9 +109,14 @@ def add_lora(base: Path, file: Path, scale: float, target: Path) -> WeightsCard:
 
 
 def register(db: sql.Database, folder: Path) -> ModelLine:
-    """Record the weights of `folder` as a model version; again is harmless."""
+    """Record the weights of `folder` as a model version, with the LoRA in them; again is harmless."""
     line = inspect(folder, verify=False)
-    sql.record_model_version(db, line.name, line.digest, line.editor, line.editor_version)
+    with translated():
+        from sama_model.installed import read_card
+
+        lora = read_card(folder).lora
+    loras = f"lora@{lora.scale:g} {lora.sha256}" if lora is not None else ""
+    sql.record_model_version(db, line.name, line.digest, line.editor, line.editor_version, loras=loras)
     return line
 
 

@@ -10,10 +10,12 @@ from edits.job import JobState
 from sql.base import utc_now
 from sql.edit_jobs import full_id, load, record_of
 from sql.models import Approval, Job
+from sql.patience import patient
 from sql.records import ApprovalRecord, Decision, JobRecord
 from sql.session import Database
 
 
+@patient
 def record_approval(
     db: Database, job_id: str, decision: Decision, reviewer: str, reason: str = "", sha256: str = ""
 ) -> None:
@@ -27,6 +29,7 @@ def record_approval(
         session.add(Approval(job_id=job_id, sha256=sha256, decision=decision, reviewer=reviewer, reason=reason))
 
 
+@patient
 def approvals(db: Database, job_id: str) -> tuple[ApprovalRecord, ...]:
     """A job's decisions, oldest first."""
     with db.read() as session:
@@ -43,6 +46,7 @@ def is_approved(db: Database, job_id: str) -> bool:
     return bool(decisions) and decisions[-1].decision is Decision.APPROVED
 
 
+@patient
 def overdue_reviews(db: Database, hours: float) -> tuple[JobRecord, ...]:
     """Jobs that have awaited their review for longer than `hours`, by the database's clock."""
     with db.read() as session:

@@ -16,6 +16,7 @@ from sql.edit_jobs import batches
 from sql.inserts import insert_new
 from sql.models import Holder, Job, LibraryItem
 from sql.owners import dead_among, seen
+from sql.patience import patient
 from sql.records import Owner
 from sql.session import Database
 
@@ -37,6 +38,7 @@ _COLUMNS = (
 )
 
 
+@patient
 def library_items(db: Database, library_id: str, owner: Owner) -> dict[str, Known]:
     """Everything recorded of the library, by URI; `held` by a live owner other than `owner`."""
     query = sa.select(*_COLUMNS).outerjoin(Job, Job.job_id == LibraryItem.job_id)
@@ -85,6 +87,7 @@ def _claim(session: Session, library_id: str, files: Sequence[LibraryFile], owne
     return claimed
 
 
+@patient
 def settle_file(
     db: Database, library_id: str, uri: str, owner: Owner, job_id: str = "", category: str = "", message: str = ""
 ) -> None:
@@ -97,6 +100,7 @@ def settle_file(
                 row.category, row.message, row.updated_at = category, message, utc_now()
 
 
+@patient
 def touch_files(db: Database, library_id: str, files: Sequence[LibraryFile]) -> None:
     """The same bytes with another time: remember the time."""
     by_uri = {file.uri: file for file in files}
