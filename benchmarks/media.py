@@ -3,9 +3,11 @@
     python benchmarks/media.py [--seconds 40] [--repeat 2] [--sizes 1080,2160] [--memory] [--clips ../shared/clips]
 
 Chunks have the geometry of SAMA-14B (81 frames, stride 64, lead 4) at 842 x 474; a grade-like edit of every pixel is
-made between split and stitch and not counted. `xfade` is given the chunks at full size, already edited: it decodes,
-blends and encodes them as the stitch does, without putting detail back. `scope=full, untouched` is the stitch of a
-whole source of which one chunk alone is looked at. `--memory` adds the chain over one minute and over ten.
+made between split and stitch and not counted; `tone` puts the source's detail back, as is usual for a grade, and
+`full`, which lays an enlarged picture over all of it here, is shown beside it. `xfade` is given the chunks at full
+size, already edited: it decodes, blends and encodes them as the stitch does, without putting detail back. `scope=full,
+untouched` is the stitch of a whole source of which one chunk alone is looked at. `--memory` adds the chain over one
+minute and over ten.
 Processor times and resident memory are those of this process and of all processes that it starts.
 """
 
@@ -200,7 +202,10 @@ def run_chain(source: Path, folder: Path, *, untouched: bool) -> list[Measured]:
         part = replace(stitch, chunks=(first_chunk,), edited=(0, first_chunk.end))
         with measured("scope=full, untouched") as sixth:
             child.run("stitch", part)
-        steps += [fifth, sixth]
+        masked = replace(stitch, detail="full", output=str(folder / "full.mp4"))
+        with measured("stitch, detail=full") as seventh:
+            child.run("stitch", masked)
+        steps += [fifth, sixth, seventh]
     return [replace(step, frames=index.frames) for step in steps]
 
 

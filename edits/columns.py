@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from edits.errors import CellError
 from edits.seams import USUAL, parse_seams
@@ -79,6 +80,23 @@ def audio_tracks(text: str) -> tuple[int, ...] | None:
     if not all(re.fullmatch(r"[1-9][0-9]?", number) for number in numbers):
         raise CellError("not a choice of audio tracks.", "Write all, none, or their numbers: 1 3")
     return tuple(sorted({int(number) for number in numbers}))
+
+
+_RATES = {"23.976": "24000/1001", "23.98": "24000/1001", "29.97": "30000/1001", "59.94": "60000/1001"}
+
+
+def frame_rate(text: str) -> Fraction:
+    """`24`, `25`, `24000/1001`; the usual short forms of the 1001 family mean it exactly.
+
+    Raises:
+        CellError: no rate, or one that nobody has.
+    """
+    if not re.fullmatch(r"[0-9]{1,9}(/[1-9][0-9]{0,8}|\.[0-9]{1,6})?", text):
+        raise CellError("not a frame rate.", "Write 24, 25, 24000/1001 or 29.97.")
+    rate = Fraction(_RATES.get(text, text))
+    if not Fraction(1, 10) <= rate <= 1000:
+        raise CellError("not a frame rate.", "Write one from 0.1 to 1000.")
+    return rate
 
 
 def cut_list(text: str) -> tuple[Position, ...] | str:
@@ -161,6 +179,7 @@ COLUMNS: tuple[Column, ...] = (
         "A file, or a folder (ends with /); empty: the settings' output folder.",
         "deliverables/dog_winter.mp4",
     ),
+    Column("rate", frame_rate, "Frames a second of a sequence of pictures, which states none.", "24000/1001", None),
     Column("scope", _text, "Deliver the range, or the full source with only the range changed.", "full"),
     Column(
         "handles",

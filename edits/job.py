@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 from pydantic import ConfigDict
 
@@ -126,6 +127,8 @@ class EditJob:
     """Numbers of the audio tracks that are carried, from 1; None: all."""
     cuts: tuple[int, ...] | None = None
     """Frames at which a shot begins, as the row's cut list says; None: as found in the source."""
+    rate: Fraction | None = None
+    """Frames a second of a sequence of pictures; None: as the file says."""
     shots: tuple[ShotEdit, ...] = ()
     """Shots that are edited otherwise, in order."""
     seams: Seams = USUAL

@@ -140,7 +140,18 @@ def _identity(row: ManifestRow) -> object:
     return (
         (row.source, row.instruction, row.editor, row.weights, row.start, row.end, row.seed, row.sampling),
         (row.deliverable, row.detail, row.target, row.shots),
-        (row.scope, row.handles, row.fit, row.interlaced, row.alpha, row.audio, row.cuts, row.seams, row.mask),
+        (
+            row.scope,
+            row.handles,
+            row.fit,
+            row.interlaced,
+            row.alpha,
+            row.audio,
+            row.cuts,
+            row.rate,
+            row.seams,
+            row.mask,
+        ),
     )
 
 
@@ -225,6 +236,7 @@ def resolve_row(
         alpha=row.alpha,
         audio=row.audio,
         cuts=cut,
+        rate=row.rate,
         shots=row.shots,
         seams=row.seams,
         mask=row.mask,
@@ -240,6 +252,7 @@ def _written(row: ManifestRow) -> dict[str, str]:
         "end": row.end.text if row.end else "",
         "output": row.output,
         "handles": str(row.handles),
+        "rate": "" if row.rate is None else str(row.rate),
         "interlaced": row.interlaced,
         "alpha": row.alpha,
         "audio": "all" if row.audio is None else " ".join(map(str, row.audio)),
@@ -285,6 +298,7 @@ def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None, mask_sha256: str) -
     asked = {
         "scope": (row.scope, "range"),
         "handles": (row.handles, 0),
+        "rate": (None if row.rate is None else str(row.rate), None),
         "fit": (row.fit, "squeeze"),
         "interlaced": (row.interlaced, "refuse"),
         "alpha": (row.alpha, "refuse"),

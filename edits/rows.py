@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +62,8 @@ class ManifestRow:
     """Numbers of audio tracks from 1; None: all."""
     cuts: tuple[Position, ...] | str = ""
     """Where shots begin, or the absolute URI of a file that lists it; empty: cuts are found."""
+    rate: Fraction | None = None
+    """Of a sequence of pictures."""
     shots: tuple[ShotEdit, ...] = ()
     seams: Seams = USUAL
     mask: str = ""
@@ -177,6 +180,7 @@ class RowCheck:
             alpha=_known("alpha", cells, ALPHAS[0], ALPHAS, errors),
             audio=cells["audio"],
             cuts=self._cuts(cells["cuts"], errors),
+            rate=cells["rate"],
             shots=self._shots(editor, card, cells["shots"], errors),
             mask=self._mask(cells, errors),
             seams=self._seams(editor, cells["seams"], sampling, errors),

@@ -10,6 +10,7 @@ import fsspec
 
 from edits.errors import SourceError, StoreError
 from edits.keys import digest
+from edits.sequence import sequence_of
 from edits.trust import local_path
 
 
@@ -64,6 +65,9 @@ def copy_source(uri: str, mark: Fingerprint, folder: Path, endpoint_url: str | N
 
 
 def _local_fingerprint(uri: str, path: Path) -> Fingerprint:
+    pictures = sequence_of(path)
+    if pictures is not None:
+        return Fingerprint(uri, pictures.size, pictures.mark())
     try:
         stat = path.stat()
     except OSError as error:

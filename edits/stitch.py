@@ -24,7 +24,7 @@ from edits.media.marks import MarksWriter
 from edits.media.mask import METHODS
 from edits.media.maskfile import Masks
 from edits.media.overlaps import levels_of
-from edits.media.reader import Source, indexed_frames
+from edits.media.reader import Source, indexed_frames, source_of
 from edits.media.reading import Changes, Pictures, changes_of
 from edits.media.records import Progress, StitchChunk, StitchRequest
 from edits.media.samples import Samples, seams_of
@@ -52,7 +52,7 @@ def stitch(request: StitchRequest, progress: Progress) -> None:
     detail = _DETAILS[request.detail](core)
     seams = seams_of(plan, [chunk.shot for chunk in request.chunks])
     with ExitStack() as stack:
-        source = stack.enter_context(Source(Path(request.source)))
+        source = stack.enter_context(source_of(request.source, request.index))
         writer = stack.enter_context(Writer(request))
         samples = stack.enter_context(Samples(request, seams))
         marks = stack.enter_context(MarksWriter(request))

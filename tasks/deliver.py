@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -17,6 +18,7 @@ from edits.media import child
 from edits.media.asked import as_asked
 from edits.media.fit import window_of
 from edits.media.maskfile import mask_name, mask_path
+from edits.media.pictures import SUFFIX
 from edits.media.records import Check, FrameIndex, Picture, Pictures, QcReport, StitchChunk, StitchRequest, Verification
 from edits.media.still import after_name, before_name
 from edits.trust import readable
@@ -46,7 +48,7 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         sql.change_state(run.db, job.job_id, JobState.STITCHING, f"all {len(plan.chunks)} chunks are edited")
         markers = markers_of(run, plan)
         sql.record_chunk_done(run.db, *markers.values())
-        index = index_of(run, job.source, job.line)
+        index = index_of(run, job.source, job.line, rate=job.rate)
         request = stitch_request(run, plan, index, markers, folder)
         child.run("stitch", request, run.limits, run.board.reporter(job.line, "stitch"))
         sql.change_state(run.db, job.job_id, JobState.CHECKING, "stitched")
@@ -108,10 +110,16 @@ def stitch_request(
         mask=mask_of(run, job),
         blend=0 if job.seams.joint else job.seams.blend,
         deliverable=job.deliverable,
-        output=str(folder / f"deliverable{Path(job.output).suffix.lower()}"),
+        output=str(folder / _local_name(job)),
         encoder_threads=run.settings.encoder_threads,
         pictures=tuple(frame for _, frame in frames_to_show(plan.shots, PICTURES)),
     )
+
+
+def _local_name(job: EditJob) -> str:
+    """What the file is called while it is made; pictures in an archive bear the deliverable's own name."""
+    name = PurePosixPath(unquote(job.output))
+    return name.name if name.suffix == SUFFIX else f"deliverable{name.suffix.lower()}"
 
 
 def keep_pictures(run: Run, plan: VideoPlan, request: StitchRequest) -> None:

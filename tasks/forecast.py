@@ -82,7 +82,7 @@ def _to_go(part: RowForecast) -> float:
 
 def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowForecast:
     try:
-        index = index_of(run, row.source, row.line, quick=quick)
+        index = index_of(run, row.source, row.line, rate=row.rate, quick=quick)
         job = resolve(run, manifest_id, row, index)
         card = run.catalogue[job.editor].weights[job.weights]
         plan = plan_video(job, index, card)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -82,19 +83,19 @@ def source_file(run: Run, uri: str) -> Path:
         return copy_source(uri, fingerprint(uri, endpoint), run.settings.state_folder / "sources", endpoint)
 
 
-def index_of(run: Run, uri: str, line: int, *, quick: bool = False) -> FrameIndex:
+def index_of(run: Run, uri: str, line: int, *, rate: Fraction | None = None, quick: bool = False) -> FrameIndex:
     """The source's frame index, from the cache when path, size and time (or ETag) are unchanged, else by decoding.
 
     Raises:
         SourceError: the source is missing, damaged or of a kind that is refused.
     """
     if quick:
-        return child.run("quick_index", IndexRequest(str(source_file(run, uri))), run.limits)
+        return child.run("quick_index", IndexRequest(str(source_file(run, uri)), rate), run.limits)
     mark = fingerprint(uri, run.settings.endpoint_url)
-    cached = run.settings.state_folder / "indexes" / f"{mark.key}-{INDEX_VERSION}.json"
+    cached = run.settings.state_folder / "indexes" / f"{mark.key}-{INDEX_VERSION}{_at(rate)}.json"
     with run.lock(f"index {uri}"):
         known = _read_index(cached)
-        return known if known is not None else _make_index(run, uri, mark, cached, line)
+        return known if known is not None else _make_index(run, uri, mark, cached, line, rate)
 
 
 def _read_index(cached: Path) -> FrameIndex | None:
@@ -106,9 +107,14 @@ def _read_index(cached: Path) -> FrameIndex | None:
         return None  # Written by another version: decoding again is the cure.
 
 
-def _make_index(run: Run, uri: str, mark: Fingerprint, cached: Path, line: int) -> FrameIndex:
+def _at(rate: Fraction | None) -> str:
+    """The same pictures at another rate have other times."""
+    return "" if rate is None else f"-{rate.numerator}-{rate.denominator}"
+
+
+def _make_index(run: Run, uri: str, mark: Fingerprint, cached: Path, line: int, rate: Fraction | None) -> FrameIndex:
     path = source_file(run, uri)
-    index: FrameIndex = child.run("index", IndexRequest(str(path)), run.limits, run.board.reporter(line, "index"))
+    index: FrameIndex = child.run("index", IndexRequest(str(path), rate), run.limits, run.board.reporter(line, "index"))
     cached.parent.mkdir(parents=True, exist_ok=True)
     part = cached.with_suffix(f".{os.getpid()}.part")
     part.write_bytes(wire.dump(index))

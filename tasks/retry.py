@@ -124,6 +124,7 @@ def row_of(job: EditJob) -> dict[str, str]:
         "notes": job.notes,
         "scope": job.scope,
         "handles": str(job.handles),
+        "rate": "" if job.rate is None else str(job.rate),
         "fit": job.fit,
         "interlaced": job.interlaced,
         "alpha": job.alpha,

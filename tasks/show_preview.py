@@ -28,7 +28,7 @@ def show_preview(run: Run, prepared: Prepared) -> None:
         markers = markers_of(run, plan)
         sql.record_chunk_done(run.db, *markers.values())
         chunks = [stitch_chunk(run, chunk, markers[chunk.chunk_key], folder) for chunk in plan.chunks]
-        review.of_preview(run, plan, index_of(run, job.source, job.line), chunks, folder, run.preview)
+        review.of_preview(run, plan, index_of(run, job.source, job.line, rate=job.rate), chunks, folder, run.preview)
         sql.change_state(run.db, job.job_id, JobState.CHECKING, "the preview is made")
         record.end_job(
             run, job, JobState.AWAITING_REVIEW, f"the preview awaits its review: samaflow approve {job.job_id}"

@@ -54,7 +54,7 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
         SourceError, RowError, OutputError: this row cannot run; the others can.
     """
     with record.outcome(run, row.line) as outcome:
-        index = index_of(run, row.source, row.line)
+        index = index_of(run, row.source, row.line, rate=row.rate)
         record_source(run, row.source, index)
         job = resolve(run, manifest_id, row, index)
         sql.record_job(run.db, job, run.owner)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from typing import Protocol
 
 from edits.media.records import FrameIndex
@@ -24,6 +25,8 @@ class Asked(Protocol):
     def alpha(self) -> str: ...
     @property
     def audio(self) -> tuple[int, ...] | None: ...
+    @property
+    def rate(self) -> Fraction | None: ...
 
 
 def as_asked(index: FrameIndex, asked: Asked, cuts: tuple[int, ...] | None = None) -> FrameIndex:
@@ -54,5 +57,7 @@ def refusals(index: FrameIndex, asked: Asked) -> Iterator[tuple[str, str, str]]:
             "the source has an alpha channel.",
             "Write carry (with a deliverable that holds it: prores_4444, ffv1 or png_sequence), or drop.",
         )
+    if asked.rate is not None and not index.is_sequence:
+        yield "rate", "a video has its own frame rate.", "Empty the cell; it is for sequences of pictures."
     if asked.audio and asked.audio[-1] > len(index.audio):
         yield "audio", f"the source has {len(index.audio)} audio tracks.", "Write all, none, or numbers that exist."

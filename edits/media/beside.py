@@ -8,6 +8,7 @@ from typing import Any
 
 from edits.media.audio import Span
 from edits.media.deliverables import subtitles_for
+from edits.media.pictures import SUFFIX
 from edits.media.reader import Source
 from edits.media.records import StitchRequest
 
@@ -40,6 +41,8 @@ KEPT_METADATA = (
 
 def carried_streams(request: StitchRequest) -> tuple[int, ...]:
     """Numbers of the source's streams that are copied packet for packet, in the source's order."""
+    if request.output.endswith(SUFFIX):
+        return ()
     sounds = tuple(stream.index for stream in request.index.audio)
     return tuple(sorted((*sounds, *subtitles_for(request.index, Path(request.output).suffix))))
 

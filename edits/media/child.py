@@ -310,10 +310,12 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     cv2.setNumThreads(1)
 
     def indexed(data: bytes, limits: Limits, progress: Progress) -> FrameIndex:
-        return index.index_source(Path(wire.load(IndexRequest, data, "index").path), progress, limits)
+        request = wire.load(IndexRequest, data, "index")
+        return index.index_source(Path(request.path), progress, limits, request.rate)
 
     def quickly(data: bytes, limits: Limits, progress: Progress) -> FrameIndex:
-        return index.quick_index(Path(wire.load(IndexRequest, data, "quick_index").path), limits)
+        request = wire.load(IndexRequest, data, "quick_index")
+        return index.quick_index(Path(request.path), limits, request.rate)
 
     def summed(data: bytes, limits: Limits, progress: Progress) -> _Streams:
         return _Streams(packets.stream_digests(Path(wire.load(IndexRequest, data, "packets").path), limits))

@@ -10,6 +10,7 @@ import av
 
 from edits.errors import OutputError
 from edits.media.formats import base_name
+from edits.media.pictures import FIRST, SUFFIX
 from edits.media.records import Colour, FrameIndex
 
 _MS = 1000
@@ -37,6 +38,8 @@ class Deliverable:
 
     def pixel_format(self, index: FrameIndex) -> str:
         """ffmpeg's name of the format that is written. 4:2:0 has no odd sizes: those become 4:4:4, uncut."""
+        if self.codec == "png":
+            return _PNG[index.bit_depth > 8, index.carries_alpha]
         own = _own_format(index, alpha=index.carries_alpha and self.alpha_format == "own")
         if index.carries_alpha and self.alpha_format:
             return own if self.alpha_format == "own" else self.alpha_format
@@ -79,6 +82,10 @@ class Deliverable:
 _RGB_FORMATS = ("gbr", "bgr", "rgb")
 _MATRIX_OF = {"bt709": "bt709", "bt2020": "bt2020nc", "smpte170m": "smpte170m", "bt470bg": "bt470bg"}
 """The matrix that RGB with these primaries is written with."""
+
+
+_PNG = {(False, False): "rgb24", (False, True): "rgba", (True, False): "rgb48be", (True, True): "rgba64be"}
+"""(more than 8 bits, with alpha) -> format."""
 
 
 def _own_format(index: FrameIndex, *, alpha: bool) -> str:
@@ -164,6 +171,7 @@ DELIVERABLES: dict[str, Deliverable] = {
             alpha_format="own",
             lossless=True,
         ),
+        Deliverable("png_sequence", "png", (SUFFIX,), (("compression_level", "3"),), alpha_format="own", lossless=True),
     )
 }
 """By name, as rows ask for them. `match` becomes another one for each source: see `deliverable_for`."""
@@ -196,7 +204,7 @@ def encodable(codec: str) -> frozenset[str]:
     return frozenset(form.name for form in av.codec.Codec(codec, "w").video_formats or ())
 
 
-MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", SUFFIX: "image2"}
 """Suffix to ffmpeg's muxer."""
 
 
@@ -204,7 +212,7 @@ def muxer(codec: str, suffix: str) -> tuple[str, dict[str, str]]:
     """ffmpeg's muxer and its options. Its QuickTime muxer does not list FFV1, its MP4 muxer does: the same boxes."""
     if suffix == ".mov" and codec == "ffv1":
         return "mp4", {"brand": "qt  "}
-    return MUXERS[suffix], {}
+    return MUXERS[suffix], {"start_number": str(FIRST)} if suffix == SUFFIX else {}
 
 
 _CODED = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
@@ -239,7 +247,8 @@ def left_out(index: FrameIndex, suffix: str) -> tuple[str, ...]:
         for stream in index.subtitles
         if stream.index not in kept
     )
-    return (*index.not_carried, *subtitles)
+    sounds = ("the sound: pictures hold none",) if suffix == SUFFIX and index.audio else ()
+    return (*index.not_carried, *subtitles, *sounds)
 
 
 def writable_suffixes(deliverable: str, index: FrameIndex) -> tuple[str, ...]:
@@ -275,6 +284,8 @@ def _obstacle(entry: Deliverable, suffix: str, index: FrameIndex) -> str:
         return f"cannot be written: {entry.codec} takes no {entry.pixel_format(index)}"
     if entry.codec == "dnxhd" and (index.width < _DNXHR_SMALLEST[0] or index.height < _DNXHR_SMALLEST[1]):
         return f"cannot be written: DNxHR begins at {_DNXHR_SMALLEST[0]} x {_DNXHR_SMALLEST[1]}"
+    if suffix == SUFFIX:
+        return "" if index.rate else "holds no times, and this source's rate varies"
     strange = sorted({stream.codec for stream in index.audio} - AUDIO[suffix])
     if strange:
         return f"does not take {', '.join(strange)} audio"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from math import lcm
@@ -22,7 +23,8 @@ from edits.media.convert import Converter
 from edits.media.deliverables import deliverable_for, muxer, writable_suffixes
 from edits.media.files import aside, writing
 from edits.media.formats import Plane
-from edits.media.reader import Source, indexed_alpha
+from edits.media.pictures import SUFFIX, pack, picture_pattern
+from edits.media.reader import indexed_alpha, source_of
 from edits.media.records import FrameIndex, StitchRequest
 from edits.timecode import DROP_FRAME_RATES, Timecode, count, nominal_rate, parse_position, timecode_at, written
 
@@ -50,7 +52,8 @@ class Writer:
         self._span = span_of(request.index, request.start, request.end)
         self._shift = int(self._span.shift / request.index.time_base)
         self._aside = aside(self.path)
-        self._carried_source = Source(Path(request.source))
+        self._folder = self._aside.with_suffix(".pictures")
+        self._carried_source = source_of(request.source, request.index)
         self._stack = contextlib.ExitStack()
         self._alpha = self._stack.enter_context(_alpha_of(request)) if request.index.carries_alpha else None
         try:
@@ -75,17 +78,25 @@ class Writer:
         suffix = self.path.suffix
         kind, options = muxer(deliverable_for(request.deliverable, request.index).codec, suffix)
         options |= _muxer_options(request.index, suffix)
-        self._container = av.open(str(self._aside), "w", format=kind, options=options)
+        self._container = av.open(self._target(), "w", format=kind, options=options)
         self._video = self._video_stream(request)
         self._converter = Converter(request)
         streams = self._carried_source.container.streams
         numbers = carried_streams(request)
         self._carried = {number: self._copy_of(streams[number]) for number in numbers}
-        self._container.metadata.update(kept_metadata(self._carried_source))
-        if chapters := kept_chapters(self._carried_source, self._span):
+        if suffix != SUFFIX:
+            self._container.metadata.update(kept_metadata(self._carried_source))
+        if suffix != SUFFIX and (chapters := kept_chapters(self._carried_source, self._span)):
             self._container.set_chapters(chapters)
         self._packets = carried(self._carried_source, numbers, self._span)
         self._held = next(self._packets, None)
+
+    def _target(self) -> str:
+        """What the muxer writes: the file aside, or of pictures a folder aside, packed at the end."""
+        if self.path.suffix != SUFFIX:
+            return str(self._aside)
+        self._folder.mkdir()
+        return picture_pattern(self._folder, self.path)
 
     def _video_stream(self, request: StitchRequest) -> Any:
         index, entry = request.index, deliverable_for(request.deliverable, request.index)
@@ -154,6 +165,8 @@ class Writer:
                 self._mux(self._video.encode())
                 self._mux_carried(None)
                 self._container.close()
+                if self.path.suffix == SUFFIX:
+                    pack(self._folder, self._aside)
                 self._aside.replace(self.path)
         finally:
             self.abandon()
@@ -166,12 +179,13 @@ class Writer:
             with contextlib.suppress(FFmpegError, OSError):
                 self._container.close()
         self._aside.unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _alpha_of(request: StitchRequest) -> Iterator[Iterator[Plane]]:
     """The alpha channel of each frame of the range, by a decode of its own: few sources have one."""
-    with Source(Path(request.source), alpha=True) as source:
+    with source_of(request.source, request.index, alpha=True) as source:
         frames = itertools.islice(indexed_alpha(source, request.index), request.start, request.end)
         with Ahead(frames) as ahead:
             yield ahead
@@ -204,7 +218,7 @@ def _check_container(request: StitchRequest) -> None:
 def _muxer_options(index: FrameIndex, suffix: str) -> dict[str, str]:
     """Timescales in which every offset and timestamp is a whole number; no dates or random identifiers."""
     options = {"fflags": "+bitexact"}
-    if suffix == ".mkv":
+    if suffix in (".mkv", SUFFIX):
         return options
     scale = index.time_base.denominator
     common = lcm(scale, *(stream.rate for stream in index.audio if stream.rate))

@@ -171,6 +171,15 @@ def new_frame(form: PixelFormat, width: int, height: int) -> tuple[av.VideoFrame
     return frame, planes(frame)
 
 
+def as_rgb(frame: av.VideoFrame) -> av.VideoFrame:
+    """RGB that is computed with as 4:4:4 YUV, under its own name."""
+    depth = frame.format.components[0].bits
+    result = av.VideoFrame(frame.width, frame.height, f"gbrp{_suffix(depth)}")
+    for target, source in zip(planes(result), planes(frame), strict=True):
+        np.copyto(target, source)
+    return result
+
+
 def copied(sources: Sequence[Plane], form: PixelFormat, width: int, height: int) -> av.VideoFrame:
     """A frame of `form` that holds the given planes."""
     frame, targets = new_frame(form, width, height)

@@ -17,21 +17,25 @@ from edits.media.rate import constant_rate, last_duration
 from edits.media.reader import Source
 from edits.media.records import AudioStream, FrameIndex, Limits, Progress, SubtitleStream
 from edits.media.structure import require_whole
+from edits.sequence import sequence_of
 
 _SLACK = Fraction(1, 2)
 """Seconds by which a Matroska file may end before its stated duration: writers round, and count subtitles in."""
 
 
-def index_source(path: Path, progress: Progress, limits: Limits | None = None) -> FrameIndex:
+def index_source(
+    path: Path, progress: Progress, limits: Limits | None = None, rate: Fraction | None = None
+) -> FrameIndex:
     """Decode `path` once and describe it. Memory grows by one integer a frame.
 
     Raises:
         SourceError: missing, cut short, damaged (with the frame's number), over the limits, or of a refused kind.
     """
-    require_whole(path)
-    with ThreadPoolExecutor(1) as pool, Source(path, limits) as source:
+    if sequence_of(path) is None:
+        require_whole(path)
+    with ThreadPoolExecutor(1) as pool, Source(path, limits, rate=rate) as source:
         _check_duration(source, _stated_duration(source))
-        digest = pool.submit(sha256_of, path)
+        digest = pool.submit(sha256_of, path) if source.sequence is None else pool.submit(source.sequence.sha256)
         survey = _Survey(source)
         total = _stated_frames(source) or 0
         for frame in source.frames(survey.note):
@@ -40,14 +44,15 @@ def index_source(path: Path, progress: Progress, limits: Limits | None = None) -
         return survey.index(digest.result())
 
 
-def quick_index(path: Path, limits: Limits | None = None) -> FrameIndex:
+def quick_index(path: Path, limits: Limits | None = None, rate: Fraction | None = None) -> FrameIndex:
     """What the headers and the first frame say: count and times are not proven, there are no cuts and no digest.
 
     Raises:
         SourceError: as `index_source`, as far as headers tell; or they state no number of frames.
     """
-    require_whole(path)
-    with Source(path, limits) as source:
+    if sequence_of(path) is None:
+        require_whole(path)
+    with Source(path, limits, rate=rate) as source:
         _check_duration(source, _stated_duration(source))
         frame = next(source.frames(), None)
         if frame is None:
@@ -166,7 +171,7 @@ def _description(source: Source, picture: Picture, *, beside: bool = False) -> d
     container = source.container
     width, height, ratio = picture.upright
     return {
-        "size": source.path.stat().st_size,
+        "size": source.path.stat().st_size if source.sequence is None else source.sequence.size,
         "container": container.format.name.partition(",")[0],
         "stream": source.stream.index,
         "codec": source.stream.codec_context.codec.canonical_name,
@@ -242,6 +247,8 @@ def _stated_rate(source: Source) -> Fraction | None:
 
 def _stated_frames(source: Source) -> int | None:
     """The header's count, else duration times rate, else None."""
+    if source.sequence is not None:
+        return source.sequence.frames
     if source.stream.frames:
         return source.stream.frames
     rate, duration = _stated_rate(source), _stated_duration(source)

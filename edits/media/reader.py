@@ -5,7 +5,11 @@ Allowed demuxers and the `file` protocol only, so that a playlist or a script in
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import zipfile
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,8 +19,10 @@ from av.error import FFmpegError
 
 from edits.errors import SourceError
 from edits.media.formats import Plane
+from edits.media.pictures import SUFFIX, unpack
 from edits.media.present import alpha_planes, presented
 from edits.media.records import FrameIndex, Limits
+from edits.sequence import Sequence, sequence_of
 
 FORMATS = "mov,matroska,mxf"
 """Demuxers, by ffmpeg's names: MP4, MOV and their kin; Matroska and WebM; MXF."""
@@ -34,15 +40,19 @@ _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 class Source:
     """A file with one video stream, open for reading. Use as a context manager."""
 
-    def __init__(self, path: Path, limits: Limits | None = None, *, alpha: bool = False) -> None:
-        """Open `path`; with `alpha`, frames come with their alpha channel also where decoders would drop it.
+    def __init__(
+        self, path: Path, limits: Limits | None = None, *, alpha: bool = False, rate: Fraction | None = None
+    ) -> None:
+        """Open `path`; with `alpha`, frames come with their alpha channel also where decoders would drop it. A sequence
+        of pictures is shown at `rate`.
 
         Raises:
             SourceError: missing, unreadable, of a kind that is not read, or without one video stream.
         """
         self.path = path
         self.limits = limits or Limits()
-        self.container = _open(path)
+        self.sequence = sequence_of(path)
+        self.container = _open(path) if self.sequence is None else _open_sequence(self.sequence, rate)
         try:
             self.stream = self._video_stream()
             self._check_size(self.stream.codec_context.width, self.stream.codec_context.height)
@@ -159,6 +169,24 @@ def _open(path: Path) -> av.container.InputContainer:
         raise SourceError(_not_a_video(path)) from error
 
 
+def _open_sequence(sequence: Sequence, rate: Fraction | None) -> av.container.InputContainer:
+    if rate is None:
+        raise SourceError(
+            f"{sequence.folder}: a sequence of pictures does not say how many are shown a second: write it into the "
+            "column rate, e.g. 24 or 24000/1001"
+        )
+    options = {
+        "protocol_whitelist": "file",
+        "pattern_type": "sequence",
+        "start_number": str(sequence.first),
+        "framerate": f"{rate.numerator}/{rate.denominator}",
+    }
+    try:
+        return av.open(f"file:{sequence.pattern}", format="image2", options=options)
+    except FFmpegError as error:
+        raise SourceError(f"{sequence.files[0]}: not a picture that is read ({error.strerror}). {_AGAIN}") from error
+
+
 def _readable(path: Path) -> bool:
     try:
         with path.open("rb"):
@@ -181,6 +209,36 @@ def indexed_frames(source: Source, index: FrameIndex) -> Iterator[av.VideoFrame]
         SourceError: another timestamp, picture size or count than when the file was indexed.
     """
     return presented(_indexed(source, index), index)
+
+
+def source_of(path: str, index: FrameIndex, *, alpha: bool = False) -> Source:
+    """The source that `index` describes, open.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
+    return Source(Path(path), alpha=alpha, rate=index.rate if index.is_sequence else None)
+
+
+@contextlib.contextmanager
+def opened_deliverable(output: str, index: FrameIndex) -> Iterator[Source]:
+    """A deliverable of the source that `index` describes; an archive of pictures is unpacked beside itself meanwhile.
+
+    Raises:
+        SourceError: it cannot be opened, or the archive is damaged.
+    """
+    path, folder = Path(output), Path(f"{output}.pictures")
+    try:
+        if not output.endswith(SUFFIX):
+            source = Source(path)
+        else:
+            source = Source(unpack(path, folder), rate=index.rate)
+        with source:
+            yield source
+    except (zipfile.BadZipFile, OSError) as error:
+        raise SourceError(f"{path}: not an archive of pictures, or a damaged one ({error})") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def indexed_alpha(source: Source, index: FrameIndex) -> Iterator[Plane]:

@@ -35,7 +35,9 @@ class IndexRequest:
 
     __pydantic_config__ = STRICT
     path: str
-    """Absolute path of a local file."""
+    """Absolute path of a local file, or of a sequence of pictures."""
+    rate: Fraction | None = None
+    """Of a sequence: it states none."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,11 @@ class FrameIndex:
     def duration(self) -> Fraction:
         """Seconds from the first frame's timestamp to the end of the last."""
         return (self.pts[-1] - self.pts[0] + self.last_duration) * self.time_base
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the source is pictures in a folder rather than a video."""
+        return self.container == "image2"
 
     @property
     def stored_size(self) -> tuple[int, int]:

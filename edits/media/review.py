@@ -26,8 +26,8 @@ from edits.media.chunkfile import ChunkReader
 from edits.media.colour import MATRICES, tags_of
 from edits.media.encode import average_rate
 from edits.media.files import aside, writing
-from edits.media.formats import planes
-from edits.media.reader import Source, indexed_frames
+from edits.media.formats import as_rgb, planes
+from edits.media.reader import indexed_frames, opened_deliverable, source_of
 from edits.media.records import FrameIndex, Progress, ReviewRequest, ReviewSpan
 
 LONGEST_SIDE = 960
@@ -102,7 +102,8 @@ def _pairs(request: ReviewRequest) -> Iterator[_Pair]:
 
 def _of_deliverable(request: ReviewRequest) -> Iterator[_Pair]:
     (span,) = request.spans
-    with Source(Path(request.source)) as source, Source(Path(request.result)) as result:
+    opened = source_of(request.source, request.index), opened_deliverable(request.result, request.index)
+    with opened[0] as source, opened[1] as result:
         edited = itertools.islice(result.frames(), span.start - request.result_start, None)
         for number, frame in enumerate(indexed_frames(source, request.index)):
             if span.start <= number < span.end:
@@ -198,10 +199,13 @@ class _Half:
 
     def __init__(self, index: FrameIndex, layout: Layout) -> None:
         self._tags = tags_of(index.colour)
+        self._rgb = index.colour.matrix == "gbr"
         self._layout = layout
         self._reformatter = VideoReformatter()
 
     def scaled(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if self._rgb and frame.format.name.startswith("yuv"):
+            frame = as_rgb(frame)
         rgb = frame.format.name.startswith(("rgb", "gbr"))
         return self._reformatter.reformat(
             frame,

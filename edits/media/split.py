@@ -19,7 +19,7 @@ from edits.media.chunkfile import ChunkWriter, Rgb
 from edits.media.colour import tags_of, yuv_to_rgb
 from edits.media.fit import window_of
 from edits.media.formats import pixel_format, planes
-from edits.media.reader import Source, indexed_frames
+from edits.media.reader import Source, indexed_frames, source_of
 from edits.media.records import FrameIndex, Progress, SplitChunk, SplitRequest
 from edits.media.tone import curve_of
 
@@ -70,7 +70,7 @@ def split(request: SplitRequest, progress: Progress) -> tuple[InputRecord, ...]:
     """
     end = max((chunk.end for chunk in request.chunks), default=0)
     work = _Work(request)
-    with work, Source(Path(request.source)) as source, Ahead(_pictures(request, source, end)) as pictures:
+    with work, source_of(request.source, request.index) as source, Ahead(_pictures(request, source, end)) as pictures:
         for number, picture in enumerate(pictures):
             if picture is not None:
                 work.add(number, picture)

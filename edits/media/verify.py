@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from edits.media.formats import base_name
 from edits.media.index import tag_of
 from edits.media.marks import Mark, Marking, digest_of, marks_path, read_marks
 from edits.media.picture import tags_in
-from edits.media.reader import Source
+from edits.media.pictures import FIRST, SUFFIX
+from edits.media.reader import Source, opened_deliverable, source_of
 from edits.media.records import Check, Progress, StitchRequest, Verification
 from edits.media.structure import shortfall
 
@@ -42,7 +44,11 @@ def verify(request: StitchRequest, progress: Progress) -> Verification:
     """
     path = Path(request.output)
     span = span_of(request.index, request.start, request.end)
-    with ThreadPoolExecutor(2) as pool, Source(Path(request.source)) as source, _reopened(path) as result:
+    with (
+        ThreadPoolExecutor(2) as pool,
+        source_of(request.source, request.index) as source,
+        _reopened(request) as result,
+    ):
         chapters = kept_chapters(source, span)
         metadata = kept_metadata(source)
         sha256, beside = pool.submit(sha256_of, path), pool.submit(summed, source, carried_streams(request), span)
@@ -69,11 +75,14 @@ def verify(request: StitchRequest, progress: Progress) -> Verification:
         )
 
 
-def _reopened(path: Path) -> Source:
-    try:
-        return Source(path)
-    except SourceError as error:
-        raise VerificationError(f"the deliverable cannot be read back: {error}") from error
+@contextlib.contextmanager
+def _reopened(request: StitchRequest) -> Iterator[Source]:
+    with contextlib.ExitStack() as stack:
+        try:
+            source = stack.enter_context(opened_deliverable(request.output, request.index))
+        except SourceError as error:
+            raise VerificationError(f"the deliverable cannot be read back: {error}") from error
+        yield source
 
 
 class _Found:
@@ -194,7 +203,8 @@ def _near(name: str, expected: Fraction, found: Fraction, tolerance: Fraction) -
 
 
 def _whole(path: Path, found: _Found) -> Iterator[Check]:
-    yield _check("file is whole", "as long as it says", shortfall(path) or "as long as it says")
+    if path.suffix != SUFFIX:  # An archive was held against its checksums when it was unpacked.
+        yield _check("file is whole", "as long as it says", shortfall(path) or "as long as it says")
     yield _check("decodes", "without damage", found.damage or "without damage")
 
 
@@ -209,6 +219,9 @@ def _times(request: StitchRequest, found: _Found) -> Iterator[Check]:
     index = request.index
     wanted = index.pts[request.start : request.end]
     yield _check("frame count", len(wanted), len(found.pts))
+    if found.result.sequence is not None:
+        yield _check("first picture", FIRST, found.result.sequence.first)
+        return
     yield _check("timestamps", "equal to the source's", _first_difference(wanted, index.time_base, found))
     span = span_of(index, request.start, request.end)
     yield _near("duration", span.end - span.start, found.duration, _tick(request, found))
