@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ def _settings(namespace: str) -> dict[str, Any]:
 def _double(folder: Path) -> Iterator[tuple[ApiClient, float, Callable[[str], bool]]]:
     from tests.fakes.cluster.server import KINDS
 
-    with FakeCluster(RealClock(), lambda clock: CommandPods(folder)) as fake:
+    with closing(CommandPods(folder)) as pods, FakeCluster(RealClock(), lambda clock: pods) as fake:
         fake.controller.backoff_seconds = 0.2
         configuration = Configuration(host=fake.server.url)
         configuration.retries = False

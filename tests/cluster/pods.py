@@ -53,3 +53,9 @@ class CommandPods:
 
     def log(self, uid: str) -> str:
         return (self._logs / uid).read_text(encoding="utf-8")
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self._processes.values():
+            process.kill()
+            process.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
     install(volume, "ab" * 32)
     install(tmp_path / "weights", "ab" * 32)
     pods = CommandPods(tmp_path, {"SAMAFLOW_WEIGHTS_FOLDER": str(volume)})
-    with FakeCluster(RealClock(), lambda clock: pods) as cluster:
+    with closing(pods), FakeCluster(RealClock(), lambda clock: pods) as cluster:
         create = cluster.objects.create
         create(("nodes", ""), {"metadata": {"name": "a"}, "spec": {}, "status": {"allocatable": {GPU: "8"}}})
         hard = {f"requests.{GPU}": "8", "count/jobs.batch": "500", "pods": "200"}
