@@ -70,13 +70,20 @@ class Leftovers:
         """A Job that nobody wants; one whose chunks are wanted is its dispatch's matter."""
         if unfinished is not None and (unfinished.alive or unfinished.jobs):
             return None
-        if unfinished is None and datetime.now(UTC) - job.created_at < GRACE and not self._has_ended(job.dispatch_id):
-            return None
+        if unfinished is None and not self._has_ended(job.dispatch_id):
+            return self._stranger(job)
         if mend:
             assert self._cluster is not None
             self._cluster.delete_job(job.name, job.uid)
         why = "every job that needed it has ended" if unfinished is not None else "no dispatch that is open needs it"
         return Leftover("job", job.name, f"runs for nobody: {why}", "samaflow doctor --cluster --fix deletes it", mend)
+
+    def _stranger(self, job: JobView) -> Leftover | None:
+        """A Job of this store whose dispatch the database does not know: most likely the wrong database is asked."""
+        if datetime.now(UTC) - job.created_at < GRACE:
+            return None
+        remedy = f"set SAMAFLOW_DATABASE to its flow's; if that database is lost: kubectl delete job {job.name}"
+        return Leftover("job", job.name, "runs for a dispatch that this database does not know", remedy)
 
     def _has_ended(self, dispatch_id: str) -> bool:
         try:

@@ -34,9 +34,9 @@ class Setup:
     set: Callable[..., None]
     """Sets variables of the one who asks."""
 
-    def ask(self, code: int) -> dict[str, Any]:
+    def ask(self, code: int, *options: str) -> dict[str, Any]:
         """What the doctor says of the cluster, by subject."""
-        done = CliRunner().invoke(app, ["doctor", "--cluster", "--json"])
+        done = CliRunner().invoke(app, ["doctor", "--cluster", "--json", *options])
         assert done.exit_code == code, done.output
         return {finding["subject"]: finding for finding in json.loads(done.stdout)}
 
@@ -186,3 +186,17 @@ def test_a_job_template_that_is_none_is_said(setup: Setup) -> None:
     (setup.folder / "template.yaml").write_text("kind: Pod\n")
     setup.set(SAMAFLOW_KUBERNETES_JOB_TEMPLATE=str(setup.folder / "template.yaml"))
     assert "completionMode Indexed" in setup.ask(1)["cluster"]["detail"]
+
+
+def test_a_job_of_another_database_is_named_and_left_alone(setup: Setup) -> None:
+    labels = {"app.kubernetes.io/name": "samaflow-worker", "samaflow/dispatch": "abcdef012345", "samaflow/round": "1"}
+    notes = {"samaflow/store": (setup.folder / "store").as_uri(), "samaflow/indexes": "0"}
+    metadata = {"name": "samaflow-abcdef012345-1", "labels": labels, "annotations": notes}
+    pod = {"containers": [{"name": "worker", "command": ["sleep", "60"]}]}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    spec = {"completions": 1, "parallelism": 1, "completionMode": "Indexed", "template": template}
+    job = setup.cluster.objects.create(("jobs", "samaflow"), {"metadata": metadata, "spec": spec})
+    job["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    found = setup.ask(0, "--fix")["left over: job"]
+    assert (found["level"], "SAMAFLOW_DATABASE" in found["remedy"]) == ("warning", True)
+    assert setup.cluster.job_names() == ["samaflow-abcdef012345-1"]
