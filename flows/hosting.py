@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from edits.errors import SettingsError
 from flows.command import problems, settings_here
+from flows.prefect_here import prepare_prefect
 
 commands = typer.Typer()
 
@@ -40,3 +42,16 @@ def pages(
 
         auth = os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
         uvicorn.run(pages_app(settings_here(), auth), host=host, port=port, log_level="warning")
+
+
+@commands.command()
+def notify(webhook: Annotated[str, typer.Argument(help="Web address that is told, e.g. of a chat channel.")]) -> None:
+    """Have the Prefect server tell a web address of failed and silent runs, budgets, and days without a delivery."""
+    with problems():
+        if "PREFECT_API_URL" not in os.environ:
+            raise SettingsError("PREFECT_API_URL is not set: name the Prefect server, e.g. http://127.0.0.1:4200/api")
+        prepare_prefect(settings_here())
+        from flows.notices import apply
+
+        for name in apply(webhook):
+            typer.echo(name)

@@ -18,6 +18,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.context import FlowRunContext
+from prefect.events import emit_event
 
 from edits.trust import readable
 from tasks.run import Run
@@ -115,6 +116,24 @@ def _cell(text: str) -> str:
     """Text that stays text in a table of Markdown."""
     kept = text.replace("\\", "\\\\").replace("\n", " ")
     return "".join(f"\\{character}" if character in "|`*_<>[]&" else character for character in kept)
+
+
+def tell_delivered(summary: Summary) -> None:
+    """An event for each file that this run delivered: what automations wait for."""
+    if _in_a_flow_run():
+        for row in summary.rows:
+            if row.state == "delivered":
+                _tell("samaflow.job.delivered", f"samaflow.job.{row.job_id}", row.output)
+
+
+def tell_budget(what: str, manifest: str) -> None:
+    """An event that a budget was reached; `what` is `stopped` or `cancelled`."""
+    _tell(f"samaflow.budget.{what}", "samaflow.run.budget", manifest)
+
+
+def _tell(event: str, resource: str, name: str) -> None:
+    about = {"prefect.resource.id": resource, "prefect.resource.name": name}
+    _attempt(lambda: emit_event(event, about))
 
 
 def _link(job_id: str, address: str) -> None:

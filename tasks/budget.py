@@ -17,6 +17,7 @@ from edits.errors import SettingsError
 from edits.job import JobState
 from edits.manifest import ManifestRow
 from edits.settings import Settings
+from tasks.artifacts import tell_budget
 from tasks.run import Run
 
 LOOK_SECONDS = 2.0
@@ -60,6 +61,8 @@ class Budget:
             if spent(run) < self.stop:
                 yield row
             else:
+                if not run.stopped_by_limit:
+                    tell_budget("stopped", "a library's run")
                 run.stopped_by_limit = True
                 run.board.end(row.line, JobState.PLANNED, f"left: {_hours(spent(run))} are spent, the limit is reached")
 
@@ -83,6 +86,7 @@ class Budget:
                 run.stopped_by_limit = True
                 reason = f"{_hours(spent(run))} are spent: the cost ceiling is reached"
                 log.warning("cancelling what is going on: %s", reason)
+                tell_budget("cancelled", "a library's run")
                 for job in run.board.snapshot().jobs:
                     if job.job_id and not job.ended:
                         sql.request_cancel(run.db, job.job_id, reason)

@@ -85,6 +85,7 @@ def conclude(run: Run, order: Order) -> Summary:
     page = review.address(run, review.write_index(run, order.manifest_id))
     summary = Summary(order.manifest_id, order.name, tuple(results), str(report), page, snapshot.elapsed)
     artifacts.publish_summary(summary)
+    artifacts.tell_delivered(summary)
     if summary.failed:
         raise SomeJobsFailedError(summary)
     return summary

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.fakes.clips import write_clip
 from tests.fakes.command import SAMAFLOW, Folder, wait_until
+
+expect.set_options(timeout=30_000)
+"""A busy machine is no failure of the page."""
 
 PICTURES = Path(__file__).resolve().parents[2] / ".browser"
 

@@ -82,6 +82,9 @@ def deliverables(service: Service) -> list[Path]:
 
 def test_a_video_is_edited_from_the_form_and_approved_after_its_review(screen: Screen, service: Service) -> None:
     page = screen.page
+    page.goto(f"{service.ui}/deployments")
+    expect(page.get_by_text("restyle-library").first).to_be_visible()
+    screen.shoot("deployments")
     open_form(screen, service, "edit-video")
     fill(screen, "Video", "clip.mp4")
     fill(screen, "Instruction", "turn it sepia")
@@ -101,11 +104,14 @@ def test_a_video_is_edited_from_the_form_and_approved_after_its_review(screen: S
     page.get_by_role("link", name="turn it sepia").click()
     page.wait_for_selector("body[data-ready]")
     page.locator("#wiper").fill("30")
-    page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name="One frame on").click()
     expect(page.locator("#picture")).to_have_attribute("data-frame", "1")
     page.locator("#seek").fill("60")
     expect(page.locator("#picture")).to_have_attribute("data-frame", "60")
     screen.shoot("review", full_page=True)
+    page.get_by_role("link", name="all jobs of this manifest").click()
+    expect(page.get_by_role("link", name="turn it sepia")).to_be_visible()
+    screen.shoot("index")
 
     (job,) = jobs(service)
     open_form(screen, service, "review-job")
@@ -152,7 +158,7 @@ def test_only_pages_are_served_and_copies_in_ranges(service: Service) -> None:
 
 def test_a_stop_in_the_middle_loses_nothing_and_the_next_start_goes_on(screen: Screen, service: Service) -> None:
     page = screen.page
-    before = len(deliverables(service))
+    before, known = len(deliverables(service)), len(jobs(service))
     open_form(screen, service, "edit-manifest")
     rows = [
         "source,instruction,editor",
@@ -160,7 +166,7 @@ def test_a_stop_in_the_middle_loses_nothing_and_the_next_start_goes_on(screen: S
     ]
     fill(screen, "Manifest, pasted", "\n".join(rows))
     page.get_by_role("button", name="Submit").click()
-    wait_until(lambda: len(jobs(service)) > 1, "the run to begin", RUN_SECONDS)
+    wait_until(lambda: len(jobs(service)) > known, "the run to begin", RUN_SECONDS)
     assert service.stop() == 0
     assert len(deliverables(service)) < before + 2
     service.start()

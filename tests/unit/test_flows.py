@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any, get_args
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -20,7 +21,7 @@ from edits.library import Order
 from edits.media.deliverables import DELIVERABLES
 from edits.plan import Estimate
 from edits.settings import Settings
-from flows import forms
+from flows import forms, notices
 from flows.doctor import Finding
 from flows.edit_manifest import edit_manifest
 from flows.edit_video import edit_video
@@ -101,3 +102,10 @@ def test_every_field_of_a_form_has_a_title_and_a_description(flow: Flow[..., Any
         assert facts["description"], name
         assert "anyOf" not in facts, name
         assert facts.get("default", "") is not None, f"{name}: the server would refuse the form as it stands"
+
+
+def test_every_automation_is_one_that_prefect_reads() -> None:
+    files = sorted(notices.FOLDER.glob("*.yaml"))
+    made = [notices.made_of(path, uuid4()) for path in files]
+    assert len({automation.name for automation in made}) == 4
+    assert all(automation.trigger.describe_for_cli() for automation in made)

@@ -90,7 +90,7 @@ def test_a_misspelt_field_is_found() -> None:
         kubernetes_validate.validate(job, NEWEST, strict=True)
 
 
-@pytest.mark.parametrize("component", ["egress_aws", "egress_google", "kueue"])
+@pytest.mark.parametrize("component", ["egress_aws", "egress_google", "kueue", "review_pages"])
 def test_a_component_that_no_overlay_takes_fits_the_base(component: str, tmp_path: Path) -> None:
     parts = [os.path.relpath(ROOT / "k8s" / part, tmp_path) for part in ("base", f"components/{component}")]
     whole = {"resources": parts[:1], "components": parts[1:], "namespace": "samaflow"}
