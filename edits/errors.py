@@ -4,8 +4,9 @@
     |-- PermanentError             the same call will fail again: never retried
     |   |-- ManifestError          the whole manifest is unusable (empty, binary, unknown column)
     |   |-- RowError               one row of a manifest is wrong: line, column, value, remedy
+    |   |   `-- UnreadableError    a cell names a video that cannot be read; of the SourceError's category
     |   |-- CellError              one value is wrong; becomes a RowError where line and column are known
-    |   |-- BadRowError            the cells of one row that are wrong for its source
+    |   |-- BadRowError            all wrong cells of one row
     |   |-- SettingsError          samaflow.toml, an environment variable or a command-line value
     |   |-- TrustError             a URI outside the allowed roots or schemes
     |   |-- SourceError            a video that cannot be read whole, or of a kind that is refused
@@ -33,7 +34,9 @@ translated once, where the library is called, with `from`. `sama_model` raises i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import groupby
 
 
 class SamaflowError(Exception):
@@ -52,6 +55,17 @@ class ManifestError(PermanentError):
     category = "manifest"
 
 
+@dataclass(frozen=True)
+class WrongCell:
+    """What is wrong with one cell. Part of the `--json` output: fields are added, never renamed."""
+
+    column: str
+    """Empty when the row is wrong as a whole: it has too many fields, say."""
+    value: str
+    problem: str
+    remedy: str
+
+
 class RowError(PermanentError):
     """One wrong value in one row. Rows are reported all at once, so this is a record as much as an exception."""
 
@@ -66,7 +80,12 @@ class RowError(PermanentError):
         self.problem = problem
         self.remedy = remedy
         """What to write instead."""
-        super().__init__(f"line {line}, column '{column}', value {shortened(value)!r}: {problem} {remedy}".rstrip())
+        cell = f", column '{column}', value {quoted(value)}" if column else ""
+        super().__init__(f"line {line}{cell}: {problem} {remedy}".rstrip())
+
+    @property
+    def cell(self) -> WrongCell:
+        return WrongCell(self.column, self.value, self.problem, self.remedy)
 
 
 class CellError(PermanentError):
@@ -81,13 +100,14 @@ class CellError(PermanentError):
 
 
 class BadRowError(PermanentError):
-    """Every cell of one row that is wrong for its source, found once the source was indexed."""
+    """Every wrong cell of one row."""
 
     category = "row"
 
     def __init__(self, errors: Sequence[RowError]) -> None:
         self.errors = tuple(errors)
-        super().__init__("; ".join(str(error) for error in errors))
+        self.line = errors[0].line
+        super().__init__("; ".join(str(error).removesuffix(".") for error in errors) + ".")
 
 
 class SettingsError(PermanentError):
@@ -100,6 +120,12 @@ class TrustError(PermanentError):
 
 class SourceError(PermanentError):
     category = "source"
+
+
+class UnreadableError(RowError):
+    """A SourceError at the cell that names the file."""
+
+    category = SourceError.category
 
 
 class InstructionError(PermanentError):
@@ -168,6 +194,30 @@ def is_transient(category: str) -> bool:
     """Whether the error that carries this category is worth trying again."""
     kinds: list[type[SamaflowError]] = [TransientError, *TransientError.__subclasses__(), *DeviceError.__subclasses__()]
     return category in {kind.category for kind in kinds}
+
+
+def by_row(errors: Iterable[RowError]) -> tuple[BadRowError, ...]:
+    """One error a row, in order of line."""
+    in_order = sorted(errors, key=lambda error: error.line)
+    return tuple(BadRowError(list(cells)) for _, cells in groupby(in_order, key=lambda error: error.line))
+
+
+def wrong_cells(error: SamaflowError) -> tuple[WrongCell, ...]:
+    """The cells that an error is about; empty for one that is not about cells."""
+    if isinstance(error, BadRowError):
+        return tuple(found.cell for found in error.errors)
+    return (error.cell,) if isinstance(error, RowError) else ()
+
+
+def quoted(value: str, limit: int = 80) -> str:
+    """`value` shortened and in quotes, as it was written but for characters that a terminal would obey."""
+    shown = (char if char.isprintable() else repr(char)[1:-1] for char in shortened(value, limit))
+    return f"'{''.join(shown)}'"
+
+
+def sentence(text: str) -> str:
+    """`text` with a full stop, unless it ends a sentence already."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def shortened(value: str, limit: int = 80) -> str:

@@ -50,7 +50,12 @@ class Manifest:
     name: str
     header: tuple[str, ...]
     records: tuple[Record, ...]
-    errors: tuple[RowError, ...]
+    broken: tuple[Record, ...]
+    """Those with an error."""
+
+    @property
+    def errors(self) -> tuple[RowError, ...]:
+        return tuple(record.error for record in self.broken if record.error is not None)
 
 
 def read_manifest(data: bytes, name: str) -> Manifest:
@@ -64,16 +69,13 @@ def read_manifest(data: bytes, name: str) -> Manifest:
     if missing:
         raise ManifestError(f"{name}: no column is called {' and none '.join(missing)}. Every manifest needs it.")
     records: list[Record] = []
-    errors: list[RowError] = []
+    broken: list[Record] = []
     for found in table.records:
-        if isinstance(found, Record):
-            records.append(found)
-        else:
-            errors.append(found)
-    if not records and not errors:
+        (records if found.error is None else broken).append(found)
+    if not records and not broken:
         raise ManifestError(f"{name}: no rows. Write one line for each edit below the column names.")
     manifest_id = hashlib.sha256(data).hexdigest()[:16]
-    return Manifest(manifest_id, name, table.header, tuple(records), tuple(errors))
+    return Manifest(manifest_id, name, table.header, tuple(records), tuple(broken))
 
 
 def one_row_manifest(cells: Mapping[str, str]) -> bytes:
@@ -107,25 +109,32 @@ def validate_rows(
     check = RowCheck(catalogue, deliverables, settings, trust, base)
     rows: list[ManifestRow] = []
     errors = list(manifest.errors)
+    read = [(uri, record.line) for record in manifest.broken for uri in check.files_of(record, manifest.header)]
     for record in manifest.records:
         row, found = check.row(record, manifest.header)
         errors.extend(found)
         if row is not None:
             rows.append(row)
-    unique, repeated = _refuse_repeated_rows(rows)
+            read.extend((uri, row.line) for uri in (row.source, row.mask, row.cuts) if isinstance(uri, str))
+        else:
+            read.extend((uri, record.line) for uri in check.files_of(record, manifest.header))
+    unique, repeated = _refuse_repeated_rows(rows, dict(sorted(read, key=lambda pair: -pair[1])))
     return unique, tuple(sorted((*errors, *repeated), key=lambda error: error.line))
 
 
-def _refuse_repeated_rows(rows: list[ManifestRow]) -> tuple[tuple[ManifestRow, ...], list[RowError]]:
-    """The rows, without those that would write an earlier row's file, a source, or the same deliverable again."""
-    sources = {row.source: row.line for row in reversed(rows)}
+def _refuse_repeated_rows(
+    rows: list[ManifestRow], read: Mapping[str, int]
+) -> tuple[tuple[ManifestRow, ...], list[RowError]]:
+    """The rows, without those that would write an earlier row's file, a file that any row reads, or the same
+    deliverable again. `read`: the line that names a file, by URI; rows that are wrong count too: they will be mended.
+    """
     claimed: dict[object, int] = {}
     unique: list[ManifestRow] = []
     errors: list[RowError] = []
     for row in rows:
         claim = _identity(row) if row.target.is_folder else row.target.uri
-        if claim in sources:
-            errors.append(_overwrites(row.line, row.output, sources[row.target.uri]))
+        if not row.target.is_folder and row.target.uri in read:
+            errors.append(_overwrites(row.line, row.output, read[row.target.uri]))
         elif (first := claimed.setdefault(claim, row.line)) == row.line:
             unique.append(row)
         elif row.target.is_folder:
@@ -156,7 +165,7 @@ def _identity(row: ManifestRow) -> object:
 
 
 def _overwrites(line: int, output: str, source_line: int) -> RowError:
-    problem = f"this is the source of line {source_line}; a source is never written."
+    problem = f"line {source_line} reads this file; a source is never written."
     return RowError(line, "output", shortened(output), problem, "Name another file.")
 
 

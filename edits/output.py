@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from edits.errors import CellError, TrustError
-from edits.trust import Trust
+from edits.settings import Settings
+from edits.trust import Trust, file_uri, local_path, readable
 
 MAX_NAME_BYTES = 255
 """What file systems take for one name."""
@@ -37,6 +38,27 @@ def read_target(text: str, base: Path | str, trust: Trust) -> Target:
     if len(uri) > MAX_NAME_BYTES and len(unquote(uri).rpartition("/")[2].encode()) > MAX_NAME_BYTES:
         raise CellError("the name is too long.", f"A file's name has at most {MAX_NAME_BYTES} bytes.")
     return Target(uri, text.endswith(("/", "\\")) or _is_folder(uri))
+
+
+def own_places(settings: Settings) -> tuple[str, ...]:
+    """URIs of the folders that samaflow keeps for itself: no deliverable goes there."""
+    folders = [file_uri(Path(os.path.realpath(settings.state_folder)))]
+    store = settings.store
+    folders.append(file_uri(Path(os.path.realpath(local_path(store)))) if store.startswith("file:") else store)
+    return tuple(folder.rstrip("/") for folder in folders)
+
+
+def refuse_own(uri: str, own: Iterable[str]) -> None:
+    """Keep deliverables out of the folders `own`.
+
+    Raises:
+        CellError: `uri` is one of them, or lies below one.
+    """
+    for folder in own:
+        if uri == folder or uri.startswith(f"{folder}/"):
+            raise CellError(
+                f"lies in {readable(folder)}, which samaflow keeps for itself.", "Choose a place outside of it."
+            )
 
 
 def _is_folder(uri: str) -> bool:

@@ -5,7 +5,8 @@ All wrong cells of a row are found in one pass, and a cell that is wrong already
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -16,7 +17,7 @@ from edits.catalogue import ALPHAS, DETAILS, FITS, INTERLACED, OWN_DETAIL, SCOPE
 from edits.columns import BY_NAME, COLUMNS, SAMPLER
 from edits.errors import CellError, InstructionError, RowError, SettingsError, TrustError, nearest, shortened
 from edits.job import Sampling, ShotEdit
-from edits.output import Target, folder_target, read_target
+from edits.output import Target, folder_target, own_places, read_target, refuse_own
 from edits.seams import USUAL, Seams
 from edits.settings import Settings
 from edits.shots import parse_shots
@@ -68,6 +69,8 @@ class ManifestRow:
     seams: Seams = USUAL
     mask: str = ""
     """Absolute URI; empty: it is found."""
+    source_text: str = ""
+    """The cell as written, for messages."""
 
 
 class RowErrors:
@@ -113,6 +116,7 @@ class RowCheck:
         self._settings = settings
         self._trust = trust.remembering()
         self._base = str(base)
+        self._own = own_places(settings)
         self._folder = folder_target(settings.output_folder, base, trust)
         self._values: dict[tuple[str, str], object] = {}
         self._refusals: dict[tuple[str, str], InstructionError | None] = {}
@@ -120,6 +124,10 @@ class RowCheck:
 
     def _check_defaults(self) -> None:
         settings = self._settings
+        try:
+            refuse_own(self._folder.uri, self._own)
+        except CellError as error:
+            raise SettingsError(f"[paths] output: '{settings.output_folder}': {error}") from error
         _expect_default("editor", settings.default_editor, self._catalogue)
         _expect_default("deliverable", settings.default_deliverable, self._deliverables)
         for editor, weights in settings.default_weights.items():
@@ -132,6 +140,13 @@ class RowCheck:
         errors = RowErrors(record.line, texts)
         row = self._row(record.line, self._parsed(texts, errors), errors)
         return (None if errors.found else row), errors.found
+
+    def files_of(self, record: Record, header: tuple[str, ...]) -> Iterator[str]:
+        """Absolute URIs of the files that a row reads, as far as its cells name any, whatever else is wrong with it."""
+        for name, text in zip(header, record.fields, strict=False):
+            if name in READ and text.strip():
+                with suppress(TrustError):
+                    yield self._trust.resolve(text.strip(), self._base)
 
     def _parsed(self, texts: Mapping[str, str], errors: RowErrors) -> dict[str, Any]:
         """Each column's value: its default where the cell is empty, absent or wrong."""
@@ -157,6 +172,7 @@ class RowCheck:
         return ManifestRow(
             line=line,
             source=self._place("source", cells["source"], errors),
+            source_text=cells["source"],
             instruction=cells["instruction"],
             editor=editor,
             weights=weights,
@@ -242,13 +258,17 @@ class RowCheck:
     def _target(self, text: str, errors: RowErrors) -> Target:
         if not text:
             return self._folder
-        return errors.catch("output", lambda: read_target(text, self._base, self._trust)) or self._folder
+        target = errors.catch("output", lambda: read_target(text, self._base, self._trust)) or self._folder
+        errors.catch("output", lambda: refuse_own(target.uri, self._own))
+        return target
 
 
 # -- cells ------------------------------------------------------------------------------------------------------------
 
 
 DEFAULTS = {column.name: column.default for column in COLUMNS}
+READ = ("source", "mask", "cuts")
+"""Columns that name a file which is read."""
 
 
 def _refuse_if_required(name: str, errors: RowErrors) -> None:

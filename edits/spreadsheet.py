@@ -31,19 +31,21 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row, as written: as many fields as the header has names."""
+    """One row, as written: as many fields as the header has names, unless it has an error."""
 
     line: int
     """1-based line of the file on which the row begins, as an editor shows it."""
     fields: tuple[str, ...]
+    error: RowError | None = None
+    """Why it cannot be used as a row."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A header, and one record or error a row, read while iterating."""
+    """A header, and one record a row, read while iterating."""
 
     header: tuple[str, ...]
-    records: Iterator[Record | RowError]
+    records: Iterator[Record]
 
 
 def read_table(data: bytes, name: str, known: Collection[str]) -> Table:
@@ -52,7 +54,7 @@ def read_table(data: bytes, name: str, known: Collection[str]) -> Table:
     Raises:
         ManifestError: not a text table; also while iterating, for a quote that never closes. `name` is in the message.
     """
-    _check_size(data, name)
+    _check_content(data, name)
     encoding = _encoding(data, name)
     _check_lines(data, name, encoding)
     stream = io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
@@ -64,13 +66,20 @@ def read_table(data: bytes, name: str, known: Collection[str]) -> Table:
 # -- bytes ------------------------------------------------------------------------------------------------------------
 
 
-def _check_size(data: bytes, name: str) -> None:
+def check_size(size: int, name: str) -> None:
+    """Before the bytes are read, where their number is known.
+
+    Raises:
+        ManifestError: more bytes than a manifest may have.
+    """
+    if size > MAX_BYTES:
+        raise ManifestError(f"{name}: a manifest has at most {MAX_BYTES >> 20} MiB. Split it into several.")
+
+
+def _check_content(data: bytes, name: str) -> None:
     if not data.strip():
         raise ManifestError(f"{name}: the manifest is empty. Its first line names the columns: source,instruction")
-    if len(data) > MAX_BYTES:
-        raise ManifestError(
-            f"{name}: {len(data) >> 20} MiB; a manifest has at most {MAX_BYTES >> 20} MiB. Split it into several."
-        )
+    check_size(len(data), name)
     for magic, what in _WORKBOOKS.items():
         if data.startswith(magic):
             raise ManifestError(f"{name}: this is {what}, not CSV. {_SAVE_AS}")
@@ -175,7 +184,7 @@ def _unknown(column: str, known: Collection[str]) -> str:
 
 def _records(
     stream: io.TextIOWrapper, header_line: int, delimiter: str, header: tuple[str, ...], name: str
-) -> Iterator[Record | RowError]:
+) -> Iterator[Record]:
     reader = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True)
     found = 0
     while True:
@@ -196,43 +205,40 @@ def _records(
         yield _record(line, fields, joined, header)
 
 
-def _quoting_error(error: csv.Error, first: int, last: int, name: str) -> RowError:
+def _quoting_error(error: csv.Error, first: int, last: int, name: str) -> Record:
     """A stray quote costs its row; a quote that swallows the rows after it makes the whole file doubtful."""
     if "end of data" in str(error) or "field limit" in str(error):
         raise ManifestError(
             f"{name}, line {first}: a quoted field begins in this row and does not end. Close the quote."
         ) from error
     lines = f"line {first}" if first == last else f"lines {first} to {last}"
-    return RowError(first, "", "", f"the quotes of {lines} do not match.", 'Write "" for a quote inside quotes.')
+    problem = f"the quotes of {lines} do not match."
+    return Record(first, (), RowError(first, "", "", problem, 'Write "" for a quote inside quotes.'))
 
 
-def _record(line: int, fields: list[str], joined: str, header: tuple[str, ...]) -> Record | RowError:
+def _record(line: int, fields: list[str], joined: str, header: tuple[str, ...]) -> Record:
     width = len(header)
     if len(fields) < width:
-        return RowError(
-            line,
-            header[len(fields)],
-            "",
-            f"the row has {len(fields)} of {width} fields.",
-            "Empty cells need their separators too.",
-        )
-    if len(fields) > width:
-        extra = "".join(fields[width:]).strip()
-        if extra:
-            remedy = "Put a text that holds the separator into quotes."
-            problem = f"the row has {len(fields)} fields, the header {width} columns."
-            return RowError(line, header[-1], shortened(extra), problem, remedy)
-        del fields[width:]
+        problem = f"the row has {len(fields)} of {width} fields."
+        return _wrong(line, fields, header[len(fields)], "", problem, "Empty cells need their separators too.")
+    if any(field.strip() for field in fields[width:]):
+        problem = f"the row has {len(fields)} fields, the header {width} columns."
+        return _wrong(line, fields, "", "", problem, "Put a text that holds the separator into quotes.")
+    del fields[width:]
     if len(joined) > MAX_FIELD or _CONTROL.search(joined):
         return _unfit(line, fields, header)
     return Record(line, tuple(fields))
 
 
-def _unfit(line: int, fields: list[str], header: tuple[str, ...]) -> Record | RowError:
+def _unfit(line: int, fields: list[str], header: tuple[str, ...]) -> Record:
     for column, text in zip(header, fields, strict=True):
         if len(text) > MAX_FIELD:
-            return RowError(line, column, shortened(text), f"{len(text)} characters.", f"At most {MAX_FIELD}.")
+            return _wrong(line, fields, column, text, f"{len(text)} characters.", f"At most {MAX_FIELD}.")
         if match := _CONTROL.search(text):
             problem = f"holds the control character U+{ord(match[0]):04X}."
-            return RowError(line, column, shortened(text), problem, "Type the text again without it.")
+            return _wrong(line, fields, column, text, problem, "Type the text again without it.")
     return Record(line, tuple(fields))
+
+
+def _wrong(line: int, fields: list[str], column: str, value: str, problem: str, remedy: str) -> Record:
+    return Record(line, tuple(fields), RowError(line, column, shortened(value), problem, remedy))

@@ -180,6 +180,7 @@ def plan(
     ] = False,
     store: Store = None,
     allow: Allow = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Validate a manifest and say what it will take: frames, chunks, time, bytes. Runs nothing."""
@@ -190,9 +191,9 @@ def plan(
         from tasks.run import open_run
 
         path = manifest.absolute()
-        run = open_run([path.parent], allow, store=store)
-        order = read_order(run, read_manifest_file(path), path.name, path.parent)
-        result = forecast(run, order, quick=quick)
+        with open_run([path.parent], allow, store=store, overwrite=overwrite) as run:
+            order = read_order(run, read_manifest_file(path, str(manifest)), path.name, path.parent)
+            result = forecast(run, order, quick=quick)
         print_record(result) if as_json else display.print_forecast(result)
     if any(row.error for row in result.rows):
         raise typer.Exit(FAILED)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +19,20 @@ from edits.settings import Settings, load_settings
 
 FAILED = 1
 UNUSABLE = 2
+CANCELLED = 130
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+_json_asked: ContextVar[bool] = ContextVar("json_asked", default=False)
+"""Whether this call is to print JSON: an error must know it too."""
+
+
+def _note_json(asked: bool) -> bool:
+    _json_asked.set(asked)
+    return asked
+
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output.", callback=_note_json)
+]
 
 
 def settings_here(**overrides: object) -> Settings:
@@ -31,18 +44,28 @@ def settings_here(**overrides: object) -> Settings:
 
 @contextmanager
 def problems() -> Iterator[None]:
-    """Errors on purpose become one sentence on standard error and exit code 2; Ctrl-C becomes 130."""
+    """Errors on purpose become one sentence on standard error and exit code 2; Ctrl-C becomes 130.
+
+    With `--json` the document on standard output is the error.
+    """
     try:
         yield
     except SamaflowError as error:
-        typer.echo(f"samaflow: {error}", err=True)
-        raise typer.Exit(UNUSABLE) from error
+        raise _ending(UNUSABLE, error.category, str(error)) from error
     except OSError as error:
-        typer.echo(f"samaflow: {error.filename or 'this machine'}: {error.strerror or error}", err=True)
-        raise typer.Exit(UNUSABLE) from error
+        message = f"{error.filename or 'this machine'}: {error.strerror or error}"
+        raise _ending(UNUSABLE, SamaflowError.category, message) from error
     except KeyboardInterrupt as error:
-        typer.echo("samaflow: cancelled; what is edited is kept, the same command goes on from there", err=True)
-        raise typer.Exit(130) from error
+        message = "cancelled; what is edited is kept, the same command goes on from there"
+        raise _ending(CANCELLED, "cancelled", message) from error
+
+
+def _ending(code: int, category: str, message: str) -> typer.Exit:
+    """Say why the command ends, to people and, if it was asked with `--json`, to programs."""
+    typer.echo(f"samaflow: {message}", err=True)
+    if _json_asked.get():
+        print_json({"error": {"category": category, "message": message}})
+    return typer.Exit(code)
 
 
 def print_record(record: object) -> None:

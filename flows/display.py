@@ -210,3 +210,5 @@ def print_forecast(forecast: Forecast) -> None:
         out.print(
             "from headers only: frame counts may be wrong and cuts are unknown; leave --quick out for the exact plan"
         )
+    if refused := sum(bool(row.error) for row in forecast.rows):
+        out.print(f"[red]{refused} of {len(forecast.rows)} rows cannot run[/]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sql
+from edits.errors import WrongCell, wrong_cells
 from edits.job import JobState
 from tasks import artifacts, review
 from tasks.gather import write_report, written_plan
@@ -35,6 +36,8 @@ class RowResult:
     """Wall seconds by stage."""
     review: str = ""
     """Address of the job's review page; empty without one."""
+    errors: tuple[WrongCell, ...] = ()
+    """The row's wrong cells; empty where it is not cells that are wrong."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ def conclude(run: Run, order: Order) -> Summary:
     """
     snapshot = run.board.snapshot()
     results = [_row_result(run, progress) for progress in snapshot.jobs]
-    results += [RowResult(e.line, "", JobState.FAILED, str(e), "", 0, 0, 0, {}) for e in order.errors]
+    results += [
+        RowResult(row.line, "", JobState.FAILED, str(row), "", 0, 0, 0, {}, errors=wrong_cells(row))
+        for row in order.bad_rows
+    ]
     results.sort(key=lambda result: result.line)
     report = write_report(run, order, snapshot)
     page = review.address(run, review.write_index(run, order.manifest_id))
@@ -93,7 +99,10 @@ def conclude(run: Run, order: Order) -> Summary:
 
 def _row_result(run: Run, progress: JobProgress) -> RowResult:
     if not progress.job_id:
-        return RowResult(progress.line, "", progress.state, progress.message, "", 0, 0, 0, progress.seconds_by_stage())
+        seconds = progress.seconds_by_stage()
+        return RowResult(
+            progress.line, "", progress.state, progress.message, "", 0, 0, 0, seconds, errors=progress.wrong
+        )
     job = sql.job(run.db, progress.job_id).job
     plan = written_plan(run, job)
     keys = {chunk.chunk_key for chunk in plan.chunks} if plan else set()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edits import storage
-from edits.errors import SamaflowError
+from edits.errors import SamaflowError, WrongCell, wrong_cells
 from edits.manifest import ManifestRow
 from edits.plan import Estimate, estimate, plan_video, total
+from tasks import publish
 from tasks.groups import windows_of
-from tasks.intake import Order, index_of
+from tasks.intake import Order, index_of_row
 from tasks.run import Run
 from tasks.split import resolve
 
@@ -36,6 +37,8 @@ class RowForecast:
     """Predicted device memory for one chunk by exact profile; empty where no device is needed."""
     joint_frames: int = 0
     """Frames of the longest shot that is edited as one; 0 where none is."""
+    errors: tuple[WrongCell, ...] = ()
+    """The row's wrong cells; empty where it is not cells that are wrong."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def forecast(run: Run, order: Order, *, quick: bool) -> Forecast:
     """Plan every row; nothing is written but the index cache."""
     rows = sorted(order.rows, key=lambda row: row.line)
     parts = [_row(run, order.manifest_id, row, quick=quick) for row in rows]
-    parts += [_refused(error.line, str(error)) for error in order.errors]
+    parts += [_refused(row.line, row) for row in order.bad_rows]
     good = [part.estimate for part in parts if part.estimate is not None]
     to_go = sum(_to_go(part) for part in parts)
     return Forecast(
@@ -82,12 +85,13 @@ def _to_go(part: RowForecast) -> float:
 
 def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowForecast:
     try:
-        index = index_of(run, row.source, row.line, rate=row.rate, quick=quick)
+        index = index_of_row(run, row, quick=quick)
         job = resolve(run, manifest_id, row, index)
         card = run.catalogue[job.editor].weights[job.weights]
         plan = plan_video(job, index, card)
+        publish.foresee_place(run, job)
     except SamaflowError as error:
-        return _refused(row.line, str(error), row.source, row.editor, row.weights)
+        return _refused(row.line, error, row.source, row.editor, row.weights)
     missing = [chunk for chunk in plan.chunks if storage.valid_marker(run.store, chunk.chunk_key) is None]
     return RowForecast(
         line=row.line,
@@ -107,5 +111,6 @@ def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowFor
     )
 
 
-def _refused(line: int, error: str, source: str = "", editor: str = "", weights: str = "") -> RowForecast:
-    return RowForecast(line, source, editor, weights, "", "", error, 0, 0, 0, 0, None)
+def _refused(line: int, error: SamaflowError, source: str = "", editor: str = "", weights: str = "") -> RowForecast:
+    said, cells = str(error), wrong_cells(error)
+    return RowForecast(line, source, editor, weights, "", "", said, 0, 0, 0, 0, None, errors=cells)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,12 +12,23 @@ from urllib.parse import unquote
 
 import sql
 from edits import wire
-from edits.errors import ManifestError, RecordError, RowError
+from edits.errors import (
+    BadRowError,
+    ManifestError,
+    RecordError,
+    RowError,
+    SourceError,
+    UnreadableError,
+    by_row,
+    sentence,
+    shortened,
+)
 from edits.manifest import ManifestRow, read_manifest, validate_rows
 from edits.media import child
 from edits.media.deliverables import DELIVERABLES
 from edits.media.records import INDEX_VERSION, FrameIndex, IndexRequest
 from edits.sources import Fingerprint, copy_source, fingerprint
+from edits.spreadsheet import MAX_BYTES, check_size
 from edits.trust import local_path
 from tasks.run import Run
 
@@ -33,6 +45,11 @@ class Order:
     report_name: str = ""
     """Of the report's file; empty: the manifest's id."""
 
+    @property
+    def bad_rows(self) -> tuple[BadRowError, ...]:
+        """The rows that cannot run, in order of line: a row may have several errors."""
+        return by_row(self.errors)
+
 
 def take_in(run: Run, data: bytes, name: str, folder: Path | str) -> Order:
     """Validate a manifest's text and record it. `folder` is what its relative paths are relative to.
@@ -42,7 +59,7 @@ def take_in(run: Run, data: bytes, name: str, folder: Path | str) -> Order:
     """
     order = read_order(run, data, name, folder)
     sha256 = hashlib.sha256(data).hexdigest()
-    sql.record_manifest(run.db, order.manifest_id, name, sha256, len(order.rows) + len(order.errors), data)
+    sql.record_manifest(run.db, order.manifest_id, name, sha256, len(order.rows) + len(order.bad_rows), data)
     return order
 
 
@@ -60,18 +77,26 @@ def read_order(run: Run, data: bytes, name: str, folder: Path | str) -> Order:
     return Order(manifest.manifest_id, name, tuple(by_priority), errors)
 
 
-def read_manifest_file(path: Path) -> bytes:
-    """The manifest's bytes.
+def read_manifest_file(path: Path, written: str = "") -> bytes:
+    """The manifest's bytes. `written`: how the caller named it, for messages.
 
     Raises:
-        ManifestError: there is no such file, it is a folder, or it cannot be read.
+        ManifestError: there is no such file, it is no regular file, it is too large, or it cannot be read.
     """
+    shown = written or str(path)
     try:
-        return path.read_bytes()
+        facts = path.stat()
+        check_size(facts.st_size, shown)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ManifestError(f"{shown}: the manifest is not a regular file. Give the path of a CSV file.")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ManifestError(
-            f"{path}: the manifest cannot be read: {error.strerror}. Give the path of a CSV file."
+            f"{shown}: the manifest cannot be read: {error.strerror}. Give the path of a CSV file."
         ) from error
+    check_size(len(data), shown)
+    return data
 
 
 def source_file(run: Run, uri: str) -> Path:
@@ -81,6 +106,23 @@ def source_file(run: Run, uri: str) -> Path:
     with run.lock(f"copy {uri}"):
         endpoint = run.settings.endpoint_url
         return copy_source(uri, fingerprint(uri, endpoint), run.settings.state_folder / "sources", endpoint)
+
+
+def index_of_row(run: Run, row: ManifestRow, *, quick: bool = False) -> FrameIndex:
+    """`index_of` the row's source.
+
+    Raises:
+        UnreadableError: as its SourceError, with line and column.
+    """
+    try:
+        return index_of(run, row.source, row.line, rate=row.rate, quick=quick)
+    except SourceError as error:
+        raise unreadable(row.line, "source", row.source_text, error) from error
+
+
+def unreadable(line: int, column: str, value: str, error: SourceError) -> UnreadableError:
+    """The error at the cell that names the file."""
+    return UnreadableError(line, column, shortened(value), sentence(str(error)), "")
 
 
 def index_of(run: Run, uri: str, line: int, *, rate: Fraction | None = None, quick: bool = False) -> FrameIndex:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edits.errors import ManifestError, RecordError
+from edits.spreadsheet import check_size
 from edits.storage import Store
 from edits.trust import local_path
 from tasks.intake import read_manifest_file
@@ -22,6 +23,8 @@ class ManifestPlace:
     """Folder, or `s3:` prefix, that its relative paths are relative to."""
     text: str = ""
     """The manifest itself, when it was given as such."""
+    written: str = ""
+    """How a file was named, for messages."""
 
     @property
     def folders(self) -> list[Path]:
@@ -32,17 +35,19 @@ class ManifestPlace:
         """Its bytes.
 
         Raises:
-            ManifestError: it is not there or cannot be read.
+            ManifestError: it is not there, too large, or cannot be read.
             TrustError: an object outside the allowed roots.
         """
         if self.text:
             return self.text.encode()
         if isinstance(self.base, Path):
-            return read_manifest_file(self.base / self.name)
+            return read_manifest_file(self.base / self.name, self.written)
         place = run.trust.resolve(f"{self.base}/{self.name}", Path.cwd())
         folder, _, name = place.rpartition("/")
+        store = Store(folder, endpoint_url=run.settings.endpoint_url)
+        check_size(store.size(name) or 0, place)
         try:
-            return Store(folder, endpoint_url=run.settings.endpoint_url).read(name)
+            return store.read(name)
         except RecordError as error:
             raise ManifestError(f"{place}: there is no such object. Give the URI of a CSV file.") from error
 
@@ -63,4 +68,4 @@ def find_manifest(place: str, text: str) -> ManifestPlace:
         folder, _, name = place.rpartition("/")
         return ManifestPlace(name, folder)
     path = (local_path(place) if place.startswith("file:") else Path(place)).absolute()
-    return ManifestPlace(path.name, path.parent)
+    return ManifestPlace(path.name, path.parent, written=place)

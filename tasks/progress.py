@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from edits.errors import WrongCell
+
 STAGES: dict[str, float] = {"index": 0.05, "split": 0.1, "queue": 0.0, "edit": 0.6, "stitch": 0.2, "verify": 0.05}
 """Stages of a job in order, with the share of its time that each is taken to need."""
 
@@ -26,6 +28,8 @@ class JobProgress:
     state: str = "planned"
     message: str = ""
     category: str = ""
+    wrong: tuple[WrongCell, ...] = ()
+    """The cells that are to blame, where it is cells."""
     ended: bool = False
     job_id: str = ""
     """Empty until the row has been resolved against its source."""
@@ -99,10 +103,10 @@ class Board:
         """A word about a job that goes on."""
         self._change(line, message=message)
 
-    def end(self, line: int, state: str, message: str, category: str = "") -> None:
+    def end(self, line: int, state: str, message: str, category: str = "", wrong: tuple[WrongCell, ...] = ()) -> None:
         """Nothing more happens to this row in this run."""
         self._close_stage(line)
-        self._change(line, state=state, message=message, category=category, ended=True)
+        self._change(line, state=state, message=message, category=category, wrong=wrong, ended=True)
 
     def reporter(self, line: int, stage: str) -> Callable[[int, int], None]:
         """Enters the stage; the result is its progress callback (done, total)."""

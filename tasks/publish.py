@@ -55,7 +55,7 @@ def take_or_wait(run: Run, job: EditJob) -> bool:
 
 def stands(run: Run, job: EditJob) -> bool:
     """Whether the file at the job's output is the one that the database recorded for this job."""
-    recorded = sql.output_of(run.db, job.job_id)
+    recorded = sql.output_of(run.database, job.job_id)
     if recorded is None or recorded.uri != job.output or _size(run, job.output) != recorded.size:
         return False
     return not job.output.startswith("file:") or sha256_of(local_path(job.output)) == recorded.sha256
@@ -72,6 +72,18 @@ def check_place(run: Run, job: EditJob) -> None:
         raise OutputError(_taken(run, job.output))
     if job.output.startswith("file:"):
         _check_folder(local_path(job.output).parent)
+
+
+def foresee_place(run: Run, job: EditJob) -> None:
+    """What `check_place` would say of a job that is planned, with nothing written; a deliverable that stands is fine.
+
+    Raises:
+        OutputError: the folder cannot be written, or a foreign file stands there.
+    """
+    if _size(run, job.output) is not None and not run.overwrite and not stands(run, job):
+        raise OutputError(_taken(run, job.output))
+    if job.output.startswith("file:"):
+        _foresee_folder(local_path(job.output).parent)
 
 
 def publish(run: Run, job: EditJob, finished: Finished, markers: Mapping[str, Marker]) -> None:
@@ -189,7 +201,7 @@ def _appear(part: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def _taken(run: Run, output: str) -> str:
-    known = sql.artifact_at(run.db, output)
+    known = sql.artifact_at(run.database, output)
     whose = f"made by job {known.job_id}" if known is not None else "not made by samaflow"
     return (
         f"{readable(output)}: a file is there already ({whose}). Give another output, move it away, or use --overwrite."
@@ -197,15 +209,32 @@ def _taken(run: Run, output: str) -> str:
 
 
 def _check_folder(folder: Path) -> None:
+    _refuse_file(folder)
     probe = folder / f".samaflow-{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be written: {error.strerror}. Choose another output folder or its rights."
-        ) from error
+        raise _not_writable(folder, str(error.strerror)) from error
+
+
+def _foresee_folder(folder: Path) -> None:
+    """What can be said of a folder without making it: the nearest one that is there must be open to us."""
+    _refuse_file(folder)
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _not_writable(folder, os.strerror(errno.EACCES))
+
+
+def _refuse_file(folder: Path) -> None:
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise OutputError(f"{place}: is a file, not a folder. Choose another output.")
+
+
+def _not_writable(folder: Path, reason: str) -> OutputError:
+    return OutputError(f"{folder}: cannot be written: {reason}. Choose another output folder or its rights.")
 
 
 def is_there(run: Run, uri: str) -> bool:

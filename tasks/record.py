@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sql
-from edits.errors import SamaflowError, VerificationError
+from edits.errors import SamaflowError, VerificationError, wrong_cells
 from edits.job import TERMINAL, EditJob, JobState
 from tasks.run import Run
 
@@ -27,7 +27,7 @@ def outcome(run: Run, line: int) -> Iterator[Outcome]:
         yield subject
     except SamaflowError as error:
         if subject.job is None:
-            run.board.end(line, JobState.FAILED, str(error), error.category)
+            run.board.end(line, JobState.FAILED, str(error), error.category, wrong_cells(error))
         else:
             end_job(run, subject.job, ending_of(run, error), str(error), error.category)
         raise

@@ -80,9 +80,14 @@ class Run:
         self._locks_lock = threading.Lock()
 
     @cached_property
+    def database(self) -> sql.Database:
+        """For those who only ask: this run is not recorded in it."""
+        return sql.open_database(self.settings.database, patience=self.settings.database_patience)
+
+    @cached_property
     def db(self) -> sql.Database:
         """Opened when it is first asked for: planning needs none. What is recorded then points at this run."""
-        db = sql.open_database(self.settings.database, patience=self.settings.database_patience)
+        db = self.database
         comes_from = origin(self.settings)
         sql.record_flow_run(db, self.owner, comes_from)
         self.events.flow_run_id = comes_from.flow_run_id
@@ -105,8 +110,8 @@ class Run:
         self._heart.join()
         if "executor" in self.__dict__:
             self.executor.close()
-        if "db" in self.__dict__:
-            self.db.close()
+        if "database" in self.__dict__:
+            self.database.close()
 
     @property
     def limits(self) -> Limits:

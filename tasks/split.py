@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 import sql
 from edits import storage, wire
 from edits.cutlist import read_cuts
-from edits.errors import StateError
+from edits.errors import SourceError, StateError
 from edits.job import Chunk, EditJob, InputRecord, JobState, VideoPlan
 from edits.manifest import ManifestRow, reserve_output, resolve_row
 from edits.media import child
@@ -22,9 +22,10 @@ from edits.media.deliverables import writable_suffixes
 from edits.media.records import FrameIndex, SplitChunk, SplitRequest
 from edits.plan import plan_video
 from edits.timecode import Position
+from edits.trust import readable
 from tasks import approval, publish, record, sign
 from tasks.groups import windows_of
-from tasks.intake import index_of, source_file
+from tasks.intake import index_of_row, source_file, unreadable
 from tasks.masks import digest_of_mask
 from tasks.preview import preview_plan
 from tasks.run import Run
@@ -51,10 +52,10 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
     """Everything before editing, for one row. Takes the job's lease: waits while another live flow works on it.
 
     Raises:
-        SourceError, RowError, OutputError: this row cannot run; the others can.
+        RowError, BadRowError, OutputError: this row cannot run; the others can.
     """
     with record.outcome(run, row.line) as outcome:
-        index = index_of(run, row.source, row.line, rate=row.rate)
+        index = index_of_row(run, row)
         record_source(run, row.source, index)
         job = resolve(run, manifest_id, row, index)
         sql.record_job(run.db, job, run.owner)
@@ -126,9 +127,12 @@ def resolve(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> 
 
 def _cuts_of(run: Run, row: ManifestRow) -> tuple[Position, ...] | None:
     """Where the row says that shots begin; None where it leaves that to be found."""
-    if isinstance(row.cuts, str):
+    if not isinstance(row.cuts, str):
+        return row.cuts
+    try:
         return read_cuts(source_file(run, row.cuts)) if row.cuts else None
-    return row.cuts
+    except SourceError as error:
+        raise unreadable(row.line, "cuts", readable(row.cuts), error) from error
 
 
 def plan_of(run: Run, job: EditJob, index: FrameIndex) -> VideoPlan:

@@ -125,3 +125,28 @@ def test_an_output_folder_that_cannot_be_written_is_found_before_any_work(folder
     summary = folder.edit("--allow", str(clip.parent), code=1)
     assert "file" in summary["rows"][0]["message"]
     assert folder.markers() == set()
+
+
+def test_the_plan_refuses_what_an_edit_would_with_one_entry_a_row(folder: Folder, clip: Path) -> None:
+    for name in ("theirs.mp4", "file"):
+        (folder.path / name).write_text("not ours", encoding="utf-8")
+    before = sorted(folder.path.iterdir())
+    folder.manifest(
+        {"source": clip, **GOOD},
+        {"source": clip, **GOOD, "output": "theirs.mp4"},
+        {"source": clip, **GOOD, "output": "file/result.mp4"},
+        {"source": "missing.mp4", **GOOD},
+        {"source": clip, "editor": "grade", "start": "12", "end": "x", "seed": "-"},
+    )
+    allow = ("--allow", str(clip.parent), "--quick")
+    rows = folder.ask("plan", "manifest.csv", *allow, code=1)["rows"]
+    assert [row["line"] for row in rows] == [2, 3, 4, 5, 6]
+    assert [bool(row["error"]) for row in rows] == [False, True, True, True, True]
+    assert "not made by samaflow" in rows[1]["error"]
+    assert "file: is a file, not a folder" in rows[2]["error"]
+    assert [error["column"] for error in rows[3]["errors"]] == ["source"]
+    assert {error["column"] for error in rows[4]["errors"]} == {"instruction", "start", "end", "seed"}
+    allowed = folder.ask("plan", "manifest.csv", *allow, "--overwrite", code=1)["rows"]
+    assert [row["error"] == "" for row in allowed] == [True, True, False, False, False]
+    made = {path.name for path in folder.path.iterdir()} - {path.name for path in before}
+    assert made <= {"manifest.csv", ".samaflow", ".prefect"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from prefect import Flow
 from prefect.utilities.callables import parameter_schema
+from typer.testing import CliRunner
 
 from edits.catalogue import DETAILS, OWN_DETAIL
 from edits.columns import REVIEWS
@@ -22,6 +24,7 @@ from edits.media.deliverables import DELIVERABLES
 from edits.plan import Estimate
 from edits.settings import Settings
 from flows import forms, notices
+from flows.cli import app
 from flows.doctor import Finding
 from flows.edit_manifest import edit_manifest
 from flows.edit_video import edit_video
@@ -109,3 +112,14 @@ def test_every_automation_is_one_that_prefect_reads() -> None:
     made = [notices.made_of(path, uuid4()) for path in files]
     assert len({automation.name for automation in made}) == 4
     assert all(automation.trigger.describe_for_cli() for automation in made)
+
+
+def test_a_call_that_cannot_be_answered_is_one_json_document_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["plan", "nowhere.csv", "--json"])
+    error = json.loads(done.stdout)["error"]
+    assert (done.exit_code, error["category"]) == (2, "manifest")
+    assert error["message"].startswith("nowhere.csv: ")
+    assert not CliRunner().invoke(app, ["plan", "nowhere.csv"]).stdout

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edits.columns import BY_NAME, COLUMNS, MAX_INSTRUCTION
-from edits.errors import RowError, SettingsError, TrustError
+from edits.errors import RowError, SettingsError, TrustError, by_row, wrong_cells
 from edits.job import Sampling
 from edits.manifest import ManifestRow, one_row_manifest, read_manifest, validate_rows
 from edits.settings import load_settings
@@ -238,7 +238,47 @@ def test_a_row_that_is_refused_claims_no_output(tmp_path: Path) -> None:
 def test_an_output_that_is_a_source_of_any_row_is_refused(tmp_path: Path) -> None:
     rows, errors = validate("source,instruction,output\na.mp4,x,b.mp4\nb.mp4,y,\n", tmp_path)
     assert [row.line for row in rows] == [3]
-    assert "the source of line 3" in str(errors[0])
+    assert "line 3 reads this file" in str(errors[0])
+
+
+@pytest.mark.parametrize(
+    "row", ["a.mp4,,grade,", "a.mp4,sepia,grdae,", "a.mp4,sepia, please,grade,", "b.mp4,,grade,./a.mp4"]
+)
+def test_an_output_is_never_a_source_of_a_row_that_is_wrong(tmp_path: Path, row: str) -> None:
+    rows, errors = validate(f"source,instruction,editor,output\n{row}\nb.mp4,sepia,grade,a.mp4\n", tmp_path)
+    if row.startswith("a.mp4"):
+        assert not rows
+        assert (errors[-1].line, errors[-1].column) == (3, "output")
+        assert "line 2 reads this file; a source is never written" in errors[-1].problem
+    else:
+        assert [row.line for row in rows] == [3]
+
+
+def test_an_output_is_never_a_mask_or_a_cut_list(tmp_path: Path) -> None:
+    text = "source,instruction,mask,cuts,output\na.mp4,sepia,m.mkv,c.mov,\nb.mp4,sepia,,,m.mkv\nb.mp4,sepia,,,c.mov\n"
+    rows, errors = validate(text, tmp_path)
+    assert [row.line for row in rows] == [2]
+    assert [(error.line, error.column) for error in errors] == [(3, "output"), (4, "output")]
+
+
+@pytest.mark.parametrize("output", [".samaflow/reports/x.mp4", ".samaflow", "links/x.mp4", "kept/chunks/"])
+def test_an_output_never_lies_in_what_samaflow_keeps_for_itself(tmp_path: Path, output: str) -> None:
+    (tmp_path / ".samaflow").mkdir()
+    (tmp_path / "links").symlink_to(tmp_path / ".samaflow")
+    text = f"source,instruction,output\na.mp4,sepia,{output}\n"
+    rows, errors = validate(text, tmp_path, store=str(tmp_path / "kept"))
+    assert not rows
+    assert "which samaflow keeps for itself. Choose a place outside of it." in str(errors[0])
+    with pytest.raises(SettingsError, match=r"\[paths\] output.*keeps for itself"):
+        validate("source,instruction\na.mp4,x\n", tmp_path, output_folder=output, store=str(tmp_path / "kept"))
+
+
+def test_all_wrong_cells_of_a_row_are_one_error(tmp_path: Path) -> None:
+    _, errors = validate("source,instruction,seed,start\na.mp4,,x,7\nb.mp4,y,x,\n", tmp_path)
+    first, second = by_row(errors)
+    assert (first.line, second.line) == (2, 3)
+    assert [cell.column for cell in wrong_cells(first)] == ["instruction", "seed", "start"]
+    assert [cell.value for cell in wrong_cells(second)] == ["x"]
 
 
 def test_an_existing_folder_is_a_folder_without_its_slash(tmp_path: Path) -> None:

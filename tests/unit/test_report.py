@@ -199,7 +199,7 @@ def test_a_row_that_never_became_a_job_is_counted_and_explained():
 def test_every_row_error_names_line_column_value_and_remedy():
     error = RowError(12, "start", "x" * 500, "not a time.", "Write f120.")
     text = Page(render(report(errors=(error,)))).text
-    assert "0 of 0 jobs delivered, 1 row error." in text
+    assert "0 of 0 jobs delivered, 1 row not run." in text
     for words in ("Line 12", "start", "x" * 79 + "…", "not a time.", "Write f120."):
         assert words in text
     assert "x" * 81 not in text
