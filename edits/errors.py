@@ -215,6 +215,14 @@ def quoted(value: str, limit: int = 80) -> str:
     return f"'{''.join(shown)}'"
 
 
+def without(value: str, message: str) -> str:
+    """`message` without the value that it begins with, for where that stands beside it already."""
+    for shown in (value, quoted(value), quoted(value, 200)):
+        if value and message.startswith(f"{shown}:"):
+            return message.removeprefix(f"{shown}:").lstrip()
+    return message
+
+
 def sentence(text: str) -> str:
     """`text` with a full stop, unless it ends a sentence already."""
     return text if text.endswith((".", "?", "!")) else f"{text}."
@@ -228,6 +236,10 @@ def shortened(value: str, limit: int = 80) -> str:
 def nearest(value: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'? Known: x, y, z.` for a word that is not among `known`; the guess only when one is close."""
     words = list(known)
-    close = get_close_matches(value.lower()[:80], words, n=1)
-    guess = f"Did you mean '{close[0]}'? " if close else ""
-    return f"{guess}Known: {', '.join(words) or 'none'}."
+    return f"{guess(value, words)} Known: {', '.join(words) or 'none'}.".lstrip()
+
+
+def guess(value: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'?`, or nothing when no known word is close."""
+    close = get_close_matches(value.lower()[:80], list(known), n=1)
+    return f"Did you mean '{close[0]}'?" if close else ""

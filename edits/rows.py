@@ -15,7 +15,18 @@ from typing import Any, TypeVar
 
 from edits.catalogue import ALPHAS, DETAILS, FITS, INTERLACED, OWN_DETAIL, SCOPES, Card, Catalogue
 from edits.columns import BY_NAME, COLUMNS, SAMPLER
-from edits.errors import CellError, InstructionError, RowError, SettingsError, TrustError, nearest, shortened
+from edits.errors import (
+    CellError,
+    InstructionError,
+    RowError,
+    SettingsError,
+    TrustError,
+    nearest,
+    quoted,
+    sentence,
+    shortened,
+    without,
+)
 from edits.job import Sampling, ShotEdit
 from edits.output import Target, folder_target, own_places, read_target, refuse_own
 from edits.seams import USUAL, Seams
@@ -87,7 +98,8 @@ class RowErrors:
 
     def expect(self, column: str, value: str, known: Iterable[str]) -> None:
         if value not in known:
-            self.add(column, f"no {column} is called '{shortened(value)}'.", nearest(value, known))
+            verb = "are" if column == "weights" else "is"
+            self.add(column, f"no {column} {verb} called {quoted(value)}.", nearest(value, known))
 
     def catch(self, column: str, call: Callable[[], T]) -> T | None:
         """What `call` returns, or None when it says that the cell is wrong."""
@@ -96,7 +108,7 @@ class RowErrors:
         except CellError as error:
             self.add(column, error.problem, error.remedy)
         except (TrustError, InstructionError) as error:
-            self.add(column, str(error), "")
+            self.add(column, sentence(without(self.texts.get(column, ""), str(error))), "")
         return None
 
 

@@ -74,6 +74,8 @@ def _local_fingerprint(uri: str, path: Path) -> Fingerprint:
         raise SourceError(f"{path}: cannot be read: {error.strerror}. Check the path in the manifest.") from error
     if not path.is_file():
         raise SourceError(f"{path}: is not a file. Name one video, not a folder.")
+    if not stat.st_size:
+        raise SourceError(f"{path}: is empty (0 bytes). Copy or download it again.")
     return Fingerprint(uri, stat.st_size, str(stat.st_mtime_ns))
 
 

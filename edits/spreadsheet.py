@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from edits.errors import ManifestError, RowError, nearest, shortened
+from edits.errors import ManifestError, RowError, guess, quoted, shortened
 
 MAX_BYTES = 256 * 2**20
 MAX_LINE_BYTES = 2**20
@@ -151,11 +151,12 @@ def _header(line: str, number: int, forced: str, name: str, known: Collection[st
     header, delimiter = max(splits, key=lambda split: (len(set(split[0]) & set(known)), len(split[0])))
     if not set(header) & set(known):
         raise ManifestError(
-            f"{name}, line {number}: {shortened(line)!r} names no column. The first line names them: source,instruction"
+            f"{name}, line {number}: {quoted(line)} names no column. The first line names them: source,instruction"
         )
     unknown = [column for column in header if column not in known]
     if unknown:
-        raise ManifestError(f"{name}, line {number}: {' '.join(_unknown(column, known) for column in unknown[:5])}")
+        said = " ".join(_unknown(column, known) for column in unknown[:5])
+        raise ManifestError(f"{name}, line {number}: {said} Known: {', '.join(known)}.")
     repeated = sorted(column for column, times in Counter(header).items() if times > 1)
     if repeated:
         raise ManifestError(f"{name}, line {number}: {', '.join(repeated)}: named twice. Keep one column of each name.")
@@ -176,7 +177,7 @@ def _split_header(line: str, delimiter: str) -> tuple[str, ...]:
 def _unknown(column: str, known: Collection[str]) -> str:
     if not column:
         return "a column between others has no name: name or delete it."
-    return f"no column is called '{shortened(column)}'. {nearest(column, known)}"
+    return f"no column is called {quoted(column)}. {guess(column, known)}".rstrip()
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------

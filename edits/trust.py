@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote
 
-from edits.errors import TrustError, shortened
+from edits.errors import TrustError, quoted, shortened
 
 SCHEMES = ("file", "s3")
 """All that the store and the media engine can read; settings may allow fewer."""
@@ -245,4 +245,4 @@ def _root(root: str) -> str:
 
 
 def _shown(uri: str) -> str:
-    return f"'{shortened(uri, 200)}'"
+    return quoted(uri, 200)

@@ -18,7 +18,8 @@ from edits.keys import sha256_of
 from edits.lineage import Lineage
 from edits.media import child
 from edits.trust import file_uri, readable
-from flows.status import out, styled
+from flows.results import out
+from flows.status import styled
 from flows.units import duration
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from edits.errors import PermanentError
 from edits.job import JobState
 from edits.plan import JOINT_FRAMES
 from edits.trust import readable
+from flows.results import out
 from flows.review_job import ReviewOutcome
 from flows.status import STYLES
 from flows.units import duration, size
@@ -32,8 +33,6 @@ REFRESH_SECONDS = 0.5
 BARS = 12
 """Jobs that are shown at once on a terminal; the others wait or are done."""
 
-out = Console(width=None if Console().is_terminal else 200)
-"""Results: standard output; a file or a pipe has no width to fit into."""
 err = Console(stderr=True)
 """Progress and problems: standard error, so that `--json` stays clean."""
 
@@ -183,9 +182,8 @@ def _result_text(row: RowResult) -> str:
 
 def print_forecast(forecast: Forecast) -> None:
     """The rows of a plan and their sum."""
-    table = Table(
-        "line", "frames", "shots", "chunks", "to edit", "editing", "store", "source or reason", box=None, pad_edge=False
-    )
+    table = Table("line", "frames", "shots", "chunks", "to edit", "editing", "store", box=None, pad_edge=False)
+    table.add_column("source or reason", overflow="fold")
     for row in forecast.rows:
         if row.estimate is None:
             table.add_row(str(row.line), "-", "-", "-", "-", "-", "-", f"[red]{escape(row.error)}[/]")

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 import sql
 from edits.errors import WeightsError
+from flows.results import out
 from sama_model.config import WeightsCard
 from sama_model.errors import WeightsError as ModelWeightsError
 
@@ -122,7 +123,6 @@ def register(db: sql.Database, folder: Path) -> ModelLine:
 
 def show(line: ModelLine) -> None:
     """For people."""
-    out = Console(width=None if Console().is_terminal else 200)
     state = "digests verified" if line.verified else "names and shapes checked"
     out.print(f"{line.name}: editor {line.editor} version {line.editor_version}, {line.numerics}, {state}")
     out.print(f"digest {line.digest}")

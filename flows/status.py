@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import sql
 from edits.job import EditJob, JobState
 from edits.trust import readable
-
-out = Console(width=None if Console().is_terminal else 200)
+from flows.results import out
 
 STYLES = {JobState.DELIVERED: "green", JobState.CANCELLED: "yellow", JobState.FAILED: "red", JobState.FAILED_QC: "red"}
 

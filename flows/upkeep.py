@@ -17,7 +17,7 @@ from edits.storage import Store
 from flows import answers
 from flows.command import FAILED, AsJson, print_record, problems, settings_here
 from flows.prefect_here import prepare_prefect
-from flows.status import out
+from flows.results import out
 from flows.units import size
 from tasks import prune as pruning
 

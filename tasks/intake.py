@@ -22,6 +22,7 @@ from edits.errors import (
     by_row,
     sentence,
     shortened,
+    without,
 )
 from edits.manifest import ManifestRow, read_manifest, validate_rows
 from edits.media import child
@@ -122,7 +123,7 @@ def index_of_row(run: Run, row: ManifestRow, *, quick: bool = False) -> FrameInd
 
 def unreadable(line: int, column: str, value: str, error: SourceError) -> UnreadableError:
     """The error at the cell that names the file."""
-    return UnreadableError(line, column, shortened(value), sentence(str(error)), "")
+    return UnreadableError(line, column, shortened(value), sentence(without(value, str(error))), "")
 
 
 def index_of(run: Run, uri: str, line: int, *, rate: Fraction | None = None, quick: bool = False) -> FrameIndex:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edits.errors import RowError, shortened
 from edits.job import JobState
+from edits.media.colour import CODES
 from edits.media.records import Check
 
 # -- records ----------------------------------------------------------------------------------------------------------
@@ -331,7 +333,9 @@ def _environment() -> Environment:
         "csp_hash": csp_hash,
         "data_uri": data_uri,
         "duration": duration,
+        "expected": expected,
         "file_name": file_name,
+        "found": found,
         "link": link,
         "megabytes": megabytes,
         "shares": shares,
@@ -384,6 +388,36 @@ def duration(seconds: float) -> str:
     if minutes == 0:
         return f"{rest} s"
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def expected(check: Check) -> str:
+    """What a check compared with, in people's words: colours by name, digests by their beginning."""
+    return _said(check.name, check.expected)
+
+
+def found(check: Check) -> str:
+    """What a check found; a digest that is the expected one is not spelled out again."""
+    if check.passed and _DIGEST.fullmatch(check.found):
+        return "identical"
+    return _said(check.name, check.found)
+
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+_COLOURS = {f"colour {kind}": {str(code): name for name, code in table.items()} for kind, table in CODES.items()}
+
+
+def _said(name: str, value: str) -> str:
+    if _DIGEST.fullmatch(value):
+        return f"sha256 {value[:16]}…"
+    if name not in _COLOURS:
+        return value
+    return _standard(_COLOURS[name].get(value, "not stated" if value in ("0", "2") else value))
+
+
+def _standard(name: str) -> str:
+    """`bt709` as `BT.709`, `smpte170m` as `SMPTE 170M`."""
+    name = re.sub(r"^bt\.?", "BT.", name)
+    return re.sub(r"^(smpte|iec)(\d+m?)", lambda match: f"{match[1]} {match[2]}".upper(), name)
 
 
 def megabytes(size: int) -> str:

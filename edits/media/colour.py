@@ -58,6 +58,8 @@ TRANSFERS = {
     "smpte428": 17,
     "arib-std-b67": 18,
 }
+CODES = {"matrix": MATRICES, "primaries": PRIMARIES, "transfer": TRANSFERS, "range": {"tv": 1, "pc": 2}}
+"""Numbers by name, for each of a picture's tags."""
 _COMPANIONS = {
     "gbr": ("bt709", "iec61966-2-1"),
     "bt709": ("bt709", "bt709"),

@@ -61,20 +61,18 @@ def grade_of(instruction: str) -> str:
     by_word = {word: name for name, spellings in NAMES.items() for word in spellings}
     asked = list(dict.fromkeys(by_word[word] for word in words if word in by_word))
     unknown = [word for word in words if word not in by_word and word not in POLITE]
-    known = f"grade knows {', '.join(NAMES)}; write for example 'make it {next(iter(NAMES))}'"
-    if not asked:
-        raise InstructionError(f"the instruction {_shown(instruction)} names no grade: {known}")
+    known = f"grade knows {', '.join(NAMES)}; write for example 'make it {next(iter(NAMES))}'."
     if len(asked) > 1:
-        raise InstructionError(
-            f"the instruction {_shown(instruction)} asks for {' and '.join(asked)} at once: name one; {known}"
-        )
+        raise InstructionError(f"{' and '.join(asked)} at once: name one; {known}")
     if unknown:
-        raise InstructionError(f"the instruction {_shown(instruction)} says more, '{unknown[0]}': {known}")
+        raise InstructionError(f"grade does not understand {_shown(unknown[0])}: {known}")
+    if not asked:
+        raise InstructionError(f"no grade is named: {known}")
     return asked[0]
 
 
-def _shown(instruction: str) -> str:
-    return repr(instruction if len(instruction) <= 80 else instruction[:79] + "…")
+def _shown(word: str) -> str:
+    return f"'{word if len(word) <= 80 else word[:79] + '…'}'"
 
 
 # -- grades -----------------------------------------------------------------------------------------------------------

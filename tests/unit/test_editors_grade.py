@@ -37,14 +37,16 @@ def test_a_polite_sentence_names_one_grade(instruction: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("instruction", "problem"),
     [
-        ("turn the dog into a cat", "names no grade"),
-        ("make it nicer", "names no grade"),
-        ("make it warmer and cooler", "asks for warmer and cooler at once"),
-        ("sepia, then invert", "asks for sepia and invert at once"),
-        ("give the warm cat a hat", "says more, 'cat'"),
-        ("do not make it sepia", "says more, 'not'"),
-        ("don't make it sepia", "says more, 'don't'"),
-        ("sepia 50%", "says more, '50'"),
+        ("turn the dog into a cat", "does not understand 'dog'"),
+        ("make it nicer", "does not understand 'nicer'"),
+        ("make it a video, please", "no grade is named"),
+        ("m\u00e4ke it sepia", "grade does not understand 'm\u00e4ke': grade knows grayscale, sepia"),
+        ("make it warmer and cooler", "warmer and cooler at once"),
+        ("sepia, then invert", "sepia and invert at once"),
+        ("give the warm cat a hat", "does not understand 'cat'"),
+        ("do not make it sepia", "does not understand 'not'"),
+        ("don't make it sepia", "does not understand 'don't'"),
+        ("sepia 50%", "does not understand '50'"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_what_is_known(instruction: str, problem: str) -> None:

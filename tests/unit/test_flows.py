@@ -15,6 +15,7 @@ import pytest
 import yaml
 from prefect import Flow
 from prefect.utilities.callables import parameter_schema
+from rich.table import Table
 from typer.testing import CliRunner
 
 from edits.catalogue import DETAILS, OWN_DETAIL
@@ -29,6 +30,7 @@ from flows.doctor import Finding
 from flows.edit_manifest import edit_manifest
 from flows.edit_video import edit_video
 from flows.restyle_library import restyle_library
+from flows.results import Results
 from flows.review_job import ReviewOutcome, review_job
 from flows.settle_reviews import settle_reviews
 from flows.status import EventLine, JobHistory, JobLine, JobList
@@ -123,3 +125,14 @@ def test_a_call_that_cannot_be_answered_is_one_json_document_too(
     assert (done.exit_code, error["category"]) == (2, "manifest")
     assert error["message"].startswith("nowhere.csv: ")
     assert not CliRunner().invoke(app, ["plan", "nowhere.csv"]).stdout
+
+
+def test_a_row_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("line", "reason", box=None, pad_edge=False)
+    table.add_row("2", "word " * 200 + "end")
+    table.add_row("3", "short")
+    Results().print(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["line", "2", "3"]
+    assert lines[1].endswith("word end")
+    assert lines[2].endswith("short")

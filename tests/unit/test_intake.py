@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edits.errors import ManifestError, SourceError
+from edits.sources import fingerprint
 from edits.spreadsheet import MAX_BYTES
 from tasks.intake import read_manifest_file, unreadable
 from tasks.manifest_place import find_manifest
@@ -40,3 +41,9 @@ def test_a_source_that_cannot_be_read_is_an_error_of_its_cell_and_of_its_own_cat
     error = unreadable(7, "source", "a.mp4", SourceError("not a video file"))
     assert (error.line, error.column, error.value, error.category) == (7, "source", "a.mp4", "source")
     assert str(error) == "line 7, column 'source', value 'a.mp4': not a video file."
+
+
+def test_an_empty_source_is_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(SourceError, match=r"a\.mp4: is empty \(0 bytes\)"):
+        fingerprint((tmp_path / "a.mp4").as_uri())

@@ -273,6 +273,19 @@ def test_an_output_never_lies_in_what_samaflow_keeps_for_itself(tmp_path: Path, 
         validate("source,instruction\na.mp4,x\n", tmp_path, output_folder=output, store=str(tmp_path / "kept"))
 
 
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ({"output": "/proc/x.mp4"}, "line 2, column 'output', value '/proc/x.mp4': is outside the allowed folders"),
+        ({"source": r"a\b.mp4"}, r"value 'a\b.mp4': write / between folders, not a backslash."),
+        ({"weights": "huge"}, "value 'huge': no weights are called 'huge'. Known: tiny."),
+        ({"instruction": "x", "editor": "grade"}, "value 'x': known are sepia, invert."),
+    ],
+)
+def test_a_message_says_a_value_once_and_as_it_was_written(tmp_path: Path, cells: dict[str, str], says: str) -> None:
+    assert says in str(error_of(tmp_path, **cells))
+
+
 def test_all_wrong_cells_of_a_row_are_one_error(tmp_path: Path) -> None:
     _, errors = validate("source,instruction,seed,start\na.mp4,,x,7\nb.mp4,y,x,\n", tmp_path)
     first, second = by_row(errors)

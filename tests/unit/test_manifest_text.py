@@ -111,6 +111,13 @@ def test_a_row_with_too_few_fields_is_an_error_of_its_own() -> None:
     assert "2 of 3 fields" in str(manifest.errors[0])
 
 
+def test_unknown_columns_are_all_named_and_the_known_ones_once() -> None:
+    said = refusal(b"source,instruction,edtor,colour,sede\na.mp4,x,,,\n")
+    for word in ("'edtor'. Did you mean 'editor'?", "'colour'.", "'sede'. Did you mean 'seed'?"):
+        assert word in said
+    assert said.count("Known:") == 1
+
+
 def test_a_row_with_too_many_fields_blames_no_column() -> None:
     (error,) = read("source,instruction\na.mp4,make it red, green\n").errors
     assert str(error) == (

@@ -26,6 +26,8 @@ from tasks.report import (
     ReportSeam,
     ReportTiming,
     duration,
+    expected,
+    found,
     frames_to_show,
     link,
     megabytes,
@@ -213,6 +215,23 @@ def test_failed_checks_are_open_and_passed_ones_folded():
     assert len(opened) == 1
     assert "1 of 2 checks failed" in Page(render(report(failed))).text
     assert not [1 for tag, attributes in Page(render(report(JOB))).tags if tag == "details" and "open" in attributes]
+
+
+def test_checks_name_colours_and_shorten_digests():
+    checks = (
+        Check("colour matrix", True, "1", "1"),
+        Check("colour transfer", False, "16", "2"),
+        Check("colour range", False, "1", "2"),
+        Check("audio 0 packets", True, "ab" * 32, "ab" * 32),
+        Check("audio 1 packets", False, "ab" * 32, "cd" * 32),
+    )
+    assert [(expected(check), found(check)) for check in checks] == [
+        ("BT.709", "BT.709"),
+        ("SMPTE 2084", "not stated"),
+        ("tv", "pc"),
+        ("sha256 abababababababab…", "identical"),
+        ("sha256 abababababababab…", "sha256 cdcdcdcdcdcdcdcd…"),
+    ]
 
 
 def test_a_job_with_nothing_more_to_show_stays_in_the_table():
