@@ -50,7 +50,9 @@ Instruction = Annotated[
     ),
 ]
 EditorName = Literal["sama", "grade", "passthrough"]
-DeliverableName = Literal["match", "h264", "h265_10bit", "prores_422_hq", "prores_4444", "dnxhr_hqx", "ffv1"]
+DeliverableName = Literal[
+    "match", "h264", "h265_10bit", "prores_422_hq", "prores_4444", "dnxhr_hqx", "ffv1", "png_sequence"
+]
 DetailName = Literal["auto", "full", "tone", "upscale"]
 ReviewName = Literal["none", "required"]
 DecisionName = Literal["approve", "reject", "change"]
