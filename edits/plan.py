@@ -16,7 +16,6 @@ from edits.job import Chunk, EditJob, VideoPlan
 from edits.keys import ChunkFields, InputFields, chunk_key, input_key
 from edits.media.asked import DEINTERLACER, as_asked
 from edits.media.deliverables import deliverable_for
-from edits.media.formats import pixel_format
 from edits.media.records import FrameIndex
 from edits.shots import asked_of
 
@@ -132,7 +131,7 @@ def plan_video(job: EditJob, index: FrameIndex, card: Card) -> VideoPlan:
 
 def _deep(job: EditJob, index: FrameIndex, card: Card) -> bool:
     """Whether more than 8 bits are worth having: a model's floats, and somewhere to put them."""
-    delivered = pixel_format(deliverable_for(job.deliverable, index).pixel_format(index), "deliverable").depth
+    delivered = deliverable_for(job.deliverable, index).depth(index)
     return bool(card.recipes) and max(index.bit_depth, delivered) > 8
 
 

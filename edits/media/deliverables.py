@@ -9,7 +9,7 @@ from functools import cache
 import av
 
 from edits.errors import OutputError
-from edits.media.formats import base_name
+from edits.media.formats import FORMATS, base_name, stored_format
 from edits.media.pictures import FIRST, SUFFIX
 from edits.media.records import Colour, FrameIndex
 
@@ -47,6 +47,11 @@ class Deliverable:
             return own
         odd = index.width % 2 or index.height % 2
         return self.pixel_formats[-1 if odd else 0]
+
+    def depth(self, index: FrameIndex) -> int:
+        """Bits a sample of what is written, packed or with alpha or not."""
+        computed = stored_format(self.pixel_format(index), "deliverable").computed
+        return FORMATS[computed].depth
 
     def read_format(self, index: FrameIndex) -> str:
         """ffmpeg's name of the format that decoding gives."""

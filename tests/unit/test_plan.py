@@ -359,6 +359,25 @@ def test_what_a_row_asks_of_its_source_is_in_the_input_keys() -> None:
     assert len({plan.chunks[0].input_key for plan in plans}) == 4
 
 
+@pytest.mark.parametrize(
+    ("deliverable", "changes", "deep"),
+    [
+        ("h264", {}, False),
+        ("prores_4444", {}, True),
+        ("prores_4444", {"alpha": True}, True),
+        ("png_sequence", {}, False),
+        ("png_sequence", {"bit_depth": 10, "pixel_format": "yuv422p10le"}, True),
+        ("ffv1", {"colour": Colour("gbr", "bt709", "iec61966-2-1", "pc"), "pixel_format": "yuv444p"}, False),
+        ("match", {}, False),
+    ],
+)
+def test_every_deliverable_can_be_planned_and_says_whether_it_is_deep(
+    deliverable: str, changes: dict[str, object], deep: bool
+) -> None:
+    job = make_job(end=40, deliverable=deliverable, alpha="carry")
+    assert plan_video(job, make_index(frames=40, **changes), SAMPLED).deep == deep
+
+
 def test_a_jobs_own_cuts_are_its_shots() -> None:
     plan = plan_video(make_job(end=40, cuts=(10, 25)), make_index(frames=40, cuts=(7,)), SAMPLED)
     assert plan.shots == ((0, 10), (10, 25), (25, 40))
