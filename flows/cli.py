@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flows import decisions, hosting, libraries, questions, steering, timeline, upkeep
-from flows.command import FAILED, AsJson, print_json, print_record, problems, settings_here
+from flows.command import FAILED, AsJson, end_on_sigterm, print_json, print_record, problems, settings_here
 from flows.forms import ExecutorName, PreviewName
 from flows.prefect_here import prepare_prefect
 
@@ -154,6 +154,7 @@ def pick(
 
 
 def _run_flow(flow: Callable[[], Summary], *, as_json: bool, store: str | None) -> None:
+    end_on_sigterm()
     with problems():
         prepare_prefect(settings_here(store=store))
         from flows import display

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,16 @@ def _ending(code: int, category: str, message: str) -> typer.Exit:
     if _json_asked.get():
         print_json({"error": {"category": category, "message": message}})
     return typer.Exit(code)
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM ends a run at once and says so: unlike Ctrl-C it cancels nothing, the next run takes the work over."""
+
+    def end(*_: object) -> None:
+        os.write(2, b"samaflow: stopped by SIGTERM; what is edited is kept, the same command goes on from there\n")
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def print_record(record: object) -> None:

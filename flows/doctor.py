@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ from rich.markup import escape
 
 import sql
 from edits.errors import DatabaseError, SamaflowError
+from edits.job import TERMINAL, JobState
 from edits.settings import Settings, redacted
 from edits.storage import Store
 from sama_model.errors import WeightsError
 from sama_model.installed import installed
 from tasks.finding import Finding
+from tasks.publish import part_of
 
+UNFINISHED = frozenset(JobState) - TERMINAL
 LOW_SPACE = 5 * 10**9
 """Bytes of free disk below which the doctor warns."""
 
@@ -32,7 +36,7 @@ def examine(settings: Settings, *, fix: bool, migrate: bool) -> list[Finding]:
         _store(settings),
         _database(settings, migrate=migrate),
         _scratch(settings, fix=fix),
-        _servers(settings, fix=fix),
+        _jobs(settings, fix=fix),
     ]
 
 
@@ -139,27 +143,21 @@ def _alive(path: Path) -> bool:
     return pid.isdigit() and psutil.pid_exists(int(pid))
 
 
-def _servers(settings: Settings, *, fix: bool) -> Finding:
-    """A flow that was killed outright leaves Prefect's embedded server behind, as an orphan with our home folder."""
-    orphans = [process for process in psutil.process_iter() if _is_orphaned_server(process, settings)]
-    for process in orphans if fix else []:
-        process.terminate()
-    if orphans and not fix:
-        return Finding(
-            "prefect", "warning", f"{len(orphans)} servers of runs that were killed", "samaflow doctor --fix"
-        )
-    return Finding("prefect", "fine", f"ended {len(orphans)} servers" if orphans else "no server left over")
-
-
-def _is_orphaned_server(process: psutil.Process, settings: Settings) -> bool:
+def _jobs(settings: Settings, *, fix: bool) -> Finding:
+    """Jobs whose flow died, and what it may have left beside their outputs when it died while it published."""
     try:
-        if "prefect.server.api.server:create_app" not in " ".join(process.cmdline()):
-            return False
-        home = process.environ().get("PREFECT_HOME")
-        parent = process.parent()
-    except psutil.Error:
-        return False  # It ended just now, or is somebody else's.
-    return home == str(settings.state_folder / "prefect") and (parent is None or parent.pid == 1)
+        with contextlib.closing(sql.open_database(settings.database)) as db:
+            jobs = [status.record.job for status in sql.job_table(db, states=UNFINISHED) if status.flow_gone]
+    except SamaflowError as error:
+        return Finding("jobs", "broken", str(error))
+    parts = [part for job in jobs if job.output.startswith("file:") and (part := part_of(job)).exists()]
+    for part in parts if fix else []:
+        part.unlink(missing_ok=True)
+    if not jobs:
+        return Finding("jobs", "fine", "none was left by a run that died")
+    left = f", {len(parts)} unfinished files beside their outputs" if parts and not fix else ""
+    detail = f"{len(jobs)} jobs of runs that died ({', '.join(job.job_id for job in jobs[:5])}){left}"
+    return Finding("jobs", "warning", detail, "run their manifests again: only what is missing is made")
 
 
 def show(findings: list[Finding]) -> None:

@@ -130,8 +130,8 @@ def edit_order(run: Run, order: Order, budget: Budget = UNLIMITED) -> Summary:
         try:
             for prepared in dispatcher.edit(rows, lambda row: split_video.submit(run, order.manifest_id, row)):
                 deliveries.append(finish.submit(run, prepared))
+            wait(deliveries)
         except KeyboardInterrupt:
-            dispatcher.cancel_all()  # it may have met the loop's own lines, where the dispatcher does not see it
+            dispatcher.cancel_all()  # it may have met these lines, where the dispatcher does not see it
             raise
-        wait(deliveries)
     return conclude(run, order)

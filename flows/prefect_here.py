@@ -1,26 +1,94 @@
-"""The environment of an embedded Prefect server: what it must be told before Prefect is imported."""
+"""The Prefect server of a run: the one that PREFECT_API_URL names, or one of its own for the length of this process."""
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 import urllib.request
 
-from edits.errors import SettingsError
+import typer
+
+from edits.errors import BusyError, SettingsError
 from edits.settings import Settings
+
+START_SECONDS = 120.0
+"""A server on a slow disk takes most of a minute to make its database."""
+_PR_SET_PDEATHSIG = 1
+_FACTORY = "prefect.server.api.server:create_app"
 
 
 def prepare_prefect(settings: Settings) -> None:
-    """Environment for an embedded Prefect server, unless a running one is named. To be called before Prefect loads."""
+    """Have a Prefect server to talk to. To be called before Prefect is imported: it reads the environment.
+
+    Raises:
+        SettingsError: no server answers at the address that PREFECT_API_URL names.
+        BusyError: an own one did not come up.
+    """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if "PREFECT_API_URL" in os.environ:
         _require_server(os.environ["PREFECT_API_URL"])
         return
     settings.state_folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PREFECT_HOME", str(settings.state_folder / "prefect"))
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE", "100")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+    typer.echo("samaflow: starting Prefect's server for this run", err=True)
+    os.environ["PREFECT_API_URL"] = _start_server()
+
+
+def _start_server() -> str:
+    """Start a server that ends with this process, and wait for it; its API's URL.
+
+    Prefect starts one by itself, but in this process's group: Ctrl-C on a terminal would end it before the flow that
+    has to tell it of its end.
+    """
+    port = _free_port()
+    command = [sys.executable, "-m", "uvicorn", "--factory", _FACTORY, "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(
+        [*command, "--log-level", "error", "--lifespan", "on"],
+        env={**os.environ, "PREFECT_UI_ENABLED": "0"},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - no thread runs here yet
+    )
+    atexit.register(server.terminate)
+    url = f"http://127.0.0.1:{port}/api"
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(url):
+        if server.poll() is not None:
+            raise BusyError(f"Prefect's server ended with exit code {server.returncode} while it started; try again")
+        if time.monotonic() > deadline:
+            raise BusyError(f"Prefect's server did not answer within {START_SECONDS:g} s; is this machine overloaded?")
+        time.sleep(0.1)
+    return url
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def die_with_parent() -> None:
+    """However this process ends, the server goes with it (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/health", timeout=10).close()
+    except OSError:
+        return False
+    return True
 
 
 def require_server() -> None:

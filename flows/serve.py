@@ -6,7 +6,6 @@ on from the store, chunk by chunk.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -25,12 +24,12 @@ import typer
 
 from edits.errors import BusyError, PermanentError, SettingsError
 from edits.settings import Settings
+from flows.prefect_here import die_with_parent
 
 START_SECONDS = 180.0
 """A Prefect server on a slow disk takes most of a minute to make its database."""
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.5
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class _Parts:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us alone; we stop the parts in order
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs here yet
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - no thread runs here yet
             )
 
     def require_all(self) -> None:
@@ -183,12 +182,6 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
         except psutil.NoSuchProcess:
             continue
     process.wait()
-
-
-def _die_with_parent() -> None:
-    """Should this process be killed, the parts go with it (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 # -- addresses --------------------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ class JobLine:
     updated_at: datetime
     message: str
     output: str
+    flow_gone: bool
+    """It has not ended, and the flow that worked on it is dead: run its manifest again."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def jobs(db: sql.Database, limit: int) -> JobList:
                 updated_at=status.record.updated_at,
                 message=status.last_event.reason,
                 output=job.output,
+                flow_gone=status.flow_gone,
             )
         )
     return JobList({str(state): count for state, count in sql.counts(db).items() if count}, tuple(lines))
@@ -99,6 +102,10 @@ def styled(state: JobState) -> str:
     return f"[{STYLES.get(state, 'default')}]{state}[/]"
 
 
+def _state(line: JobLine) -> str:
+    return f"{styled(line.state)} [red](its flow is gone)[/]" if line.flow_gone else styled(line.state)
+
+
 def show(answer: JobList | JobHistory) -> None:
     """Print the answer as a table."""
     if isinstance(answer, JobHistory):
@@ -108,9 +115,7 @@ def show(answer: JobList | JobHistory) -> None:
     for line in answer.jobs:
         chunks = f"{line.chunks_done}/{line.chunks}" if line.chunks else "-"
         name = escape(line.source.rsplit("/", 1)[-1])
-        table.add_row(
-            line.job_id, styled(line.state), line.editor, name, str(line.frames), chunks, escape(line.message)
-        )
+        table.add_row(line.job_id, _state(line), line.editor, name, str(line.frames), chunks, escape(line.message))
     out.print(table)
     out.print(", ".join(f"{count} {state}" for state, count in answer.counts.items()) or "no jobs yet")
 

@@ -141,6 +141,8 @@ class JobStatus:
     chunks_done: int
     last_event: JobEvent
     """Of a job that failed it carries the failure's message."""
+    flow_gone: bool
+    """It has not ended and the flow that worked on it is dead: its manifest, run again, takes it over."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from collections.abc import Collection
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from edits.job import JobState
+from edits.job import TERMINAL, JobState
 from sql.edit_jobs import batches, event_of, record_of, rows_of
-from sql.models import Chunk, Event, Job, JobChunk
+from sql.models import Chunk, Event, Holder, Job, JobChunk
+from sql.owners import dead_among
 from sql.patience import patient
 from sql.records import JobStatus
 from sql.session import Database
@@ -38,10 +39,24 @@ def job_table(
         rows = rows_of(session, manifest_id, states, limit)
         chunks = _chunks(session, rows)
         events = _last_events(session, rows)
+        gone = _without_flow(session, rows)
         return tuple(
-            JobStatus(record_of(session, row), *chunks.get(row.job_id, (0, 0)), event_of(events[row.job_id]))
+            JobStatus(
+                record_of(session, row), *chunks.get(row.job_id, (0, 0)), event_of(events[row.job_id]),
+                flow_gone=row.job_id in gone,
+            )
             for row in rows
-        )
+        )  # fmt: skip
+
+
+def _without_flow(session: Session, rows: list[Job]) -> set[str]:
+    """Jobs that have not ended and whose flow is dead."""
+    open_rows = [row for row in rows if row.state not in TERMINAL and row.owner_id is not None]
+    holders: list[Holder] = []
+    for batch in batches({row.owner_id for row in open_rows if row.owner_id is not None}):
+        holders += session.scalars(sa.select(Holder).where(Holder.owner_id.in_(batch)))
+    dead = dead_among(session, holders)
+    return {row.job_id for row in open_rows if row.owner_id in dead}
 
 
 def _chunks(session: Session, rows: list[Job]) -> dict[str, tuple[int, int]]:

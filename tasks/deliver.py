@@ -50,9 +50,9 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         sql.record_chunk_done(run.db, *markers.values())
         index = index_of(run, job.source, job.line, rate=job.rate)
         request = stitch_request(run, plan, index, markers, folder)
-        child.run("stitch", request, run.limits, run.board.reporter(job.line, "stitch"))
+        child.run("stitch", request, run.limits, run.reporter(job.line, "stitch"))
         sql.change_state(run.db, job.job_id, JobState.CHECKING, "stitched")
-        verification = child.run("verify", request, run.limits, run.board.reporter(job.line, "verify"))
+        verification = child.run("verify", request, run.limits, run.reporter(job.line, "verify"))
         seams = keep_seams(run, plan, request)
         if seams is not None:
             verification = replace(verification, checks=(*verification.checks, seams))

@@ -157,7 +157,7 @@ def _at(rate: Fraction | None) -> str:
 
 def _make_index(run: Run, uri: str, mark: Fingerprint, cached: Path, line: int, rate: Fraction | None) -> FrameIndex:
     path = source_file(run, uri)
-    index: FrameIndex = child.run("index", IndexRequest(str(path), rate), run.limits, run.board.reporter(line, "index"))
+    index: FrameIndex = child.run("index", IndexRequest(str(path), rate), run.limits, run.reporter(line, "index"))
     cached.parent.mkdir(parents=True, exist_ok=True)
     part = cached.with_suffix(f".{os.getpid()}.part")
     part.write_bytes(wire.dump(index))

@@ -160,8 +160,13 @@ def _replaces(run: Run, job: EditJob) -> bool:
     return run.overwrite or job.job_id in run.renew
 
 
+def part_of(job: EditJob) -> Path:
+    """Where a local deliverable lies until it gets its name; a flow that is killed meanwhile leaves it."""
+    return local_path(job.output).with_name(f".{job.job_id}.part")
+
+
 def _publish_file(run: Run, job: EditJob, finished: Path, target: Path) -> None:
-    part = target.with_name(f".{job.job_id}.part")
+    part = part_of(job)
     try:
         part.unlink(missing_ok=True)
         _link_or_copy(finished, part)

@@ -122,7 +122,7 @@ def _write(
 ) -> None:
     job = plan.job
     request = replace(asked, output=str(folder / COPY))
-    child.run("review", request, run.limits, run.board.reporter(job.line, "verify"))
+    child.run("review", request, run.limits, run.reporter(job.line, "verify"))
     for name in (COPY, *(name for frame in request.contacts for name in contact_names(frame))):
         run.store.put_file(storage.report_path(job.job_id, name), folder / name)
     layout = layout_of(request.index)

@@ -19,7 +19,7 @@ import sql
 from edits.catalogue import Catalogue
 from edits.errors import BusyError
 from edits.job import Marker
-from edits.media.records import Check, Limits
+from edits.media.records import Check, Limits, Progress
 from edits.settings import Settings, load_settings
 from edits.storage import Store
 from edits.trust import Trust
@@ -133,6 +133,21 @@ class Run:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def reporter(self, line: int, stage: str) -> Progress:
+        """The row enters a stage; the result is its progress callback, which ends the stage when the run is cancelled.
+
+        Raises:
+            BusyError: by the callback, when this whole run is asked to stop.
+        """
+        report = self.board.reporter(line, stage)
+
+        def checked(done: int, total: int) -> None:
+            if self.cancelled.is_set():
+                raise BusyError("interrupted; what is edited is kept")
+            report(done, total)
+
+        return checked
 
     def lock(self, name: str) -> threading.Lock:
         """The lock of that name, one a run: what two rows must not do at once (index one source) is done under it."""

@@ -179,7 +179,7 @@ def _write_inputs(run: Run, plan: VideoPlan, index: FrameIndex, chunks: list[Chu
             height=plan.height,
             fit=plan.fit,
         )
-        records = child.run("split", request, run.limits, run.board.reporter(plan.job.line, "split"))
+        records = child.run("split", request, run.limits, run.reporter(plan.job.line, "split"))
         return {
             chunk.input_key: _put_input(run, chunk, record, Path(part.path))
             for chunk, record, part in zip(chunks, records, request.chunks, strict=True)

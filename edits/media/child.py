@@ -142,18 +142,20 @@ def run(operation: str, request: Any, limits: Limits = Limits(), progress: Progr
 def _started(log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
     command = [sys.executable, "-I", "-m", "edits.media.child"]
+    # A session of its own keeps the terminal's Ctrl-C from it: this process decides what that means.
+    pipe = subprocess.PIPE
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, cwd="/"
+        command, stdin=pipe, stdout=pipe, stderr=log, env=environment, cwd="/", start_new_session=True
     )
     try:
         yield process
     finally:
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
+        for end in (process.stdin, process.stdout):
+            assert end is not None
             with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+                end.close()
 
 
 def _send(process: subprocess.Popen[bytes], call: _Call, request: object) -> None:

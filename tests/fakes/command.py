@@ -63,10 +63,11 @@ class Folder:
     def edit(self, *arguments: str, code: int = 0, name: str = "manifest.csv") -> Any:
         return self.json("edit", name, *arguments, code=code)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [str(SAMAFLOW), *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.path, env=self.environ, stdout=pipe, stderr=pipe, text=True)
+    def start(self, *arguments: str, new_session: bool = False) -> subprocess.Popen[str]:
+        command, pipe = [str(SAMAFLOW), *arguments], subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=self.path, env=self.environ, stdout=pipe, stderr=pipe, text=True, start_new_session=new_session
+        )
 
     def markers(self) -> set[str]:
         """Chunk keys that are edited."""

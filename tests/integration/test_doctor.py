@@ -24,7 +24,7 @@ def levels(findings: list[dict[str, str]]) -> dict[str, str]:
 
 def test_a_fresh_folder_has_nothing_to_mend(folder: Folder) -> None:
     found = levels(folder.json("doctor"))
-    assert {found[subject] for subject in ("encoders", "store", "database", "scratch", "prefect")} == {"fine"}
+    assert {found[subject] for subject in ("encoders", "store", "database", "scratch", "jobs")} == {"fine"}
 
 
 def test_what_a_killed_run_leaves_is_found_and_removed(folder: Folder, tmp_path: Path) -> None:
@@ -39,11 +39,17 @@ def test_what_a_killed_run_leaves_is_found_and_removed(folder: Folder, tmp_path:
     flow.kill()
     flow.wait(timeout=30)
     close_pipes(flow)
-    found = levels(folder.json("doctor"))
-    assert (found["scratch"], found["prefect"]) == ("warning", "warning")
-    folder.json("doctor", "--fix")
     wait_until(lambda: not server.is_running(), "the server's end", 20)
-    assert {levels(folder.json("doctor"))[subject] for subject in ("scratch", "prefect")} == {"fine"}
+    (job,) = folder.ask("status")["jobs"]
+    assert job["flow_gone"]
+    part = Path(job["output"].removeprefix("file://")).with_name(f".{job['job_id']}.part")
+    part.parent.mkdir(exist_ok=True)
+    part.write_bytes(b"half a film")
+    found = levels(folder.ask("doctor"))
+    assert (found["scratch"], found["jobs"]) == ("warning", "warning")
+    folder.ask("doctor", "--fix")
+    assert not part.exists()
+    assert levels(folder.ask("doctor"))["scratch"] == "fine"
 
 
 def test_a_database_that_cannot_be_used_is_said_without_its_password(folder: Folder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -85,9 +86,11 @@ def test_without_a_prefect_server_the_run_starts_its_own(folder: Folder, clip: P
 def test_ctrl_c_cancels_and_the_same_command_goes_on(folder: Folder, clip: Path) -> None:
     slow = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 6}
     folder.manifest(slow)
-    flow = folder.start("edit", "manifest.csv", "--allow", str(clip.parent))
-    wait_until(lambda: len(folder.markers()) >= 1, "an edited chunk")
-    flow.send_signal(signal.SIGINT)
+    # As on a terminal: with a server of its own, and the signal goes to everything in the group.
+    del folder.environ["PREFECT_API_URL"], folder.environ["PREFECT_HOME"]
+    flow = folder.start("edit", "manifest.csv", "--allow", str(clip.parent), new_session=True)
+    wait_until(lambda: len(folder.markers()) >= 1, "an edited chunk", 240)
+    os.killpg(flow.pid, signal.SIGINT)
     _, err = flow.communicate(timeout=60)
     assert flow.returncode == 130, err
     assert "Traceback" not in err
@@ -95,3 +98,27 @@ def test_ctrl_c_cancels_and_the_same_command_goes_on(folder: Folder, clip: Path)
     kept = len(folder.markers())
     summary = folder.edit("--allow", str(clip.parent))
     assert summary["rows"][0]["chunks_edited"] == summary["rows"][0]["chunks"] - kept
+
+
+def test_ctrl_c_while_stitching_cancels_and_sigterm_leaves_the_work_to_the_next_run(
+    folder: Folder, tmp_path: Path
+) -> None:
+    long = write_clip(tmp_path / "long.mp4", frames=900, size=(640, 384))
+    folder.manifest({"source": long, "instruction": "turn it sepia", "editor": "grade"})
+
+    def stopped(number: int) -> tuple[int, str, str]:
+        flow = folder.start("edit", "manifest.csv", "--allow", str(tmp_path), new_session=True)
+        wait_until(lambda: "stitching" in str(folder.ask("status")["counts"]), "a job that is stitched")
+        os.killpg(flow.pid, number)
+        _, err = flow.communicate(timeout=60)
+        (job,) = folder.ask("status")["jobs"]
+        return flow.returncode, err, f"{job['state']}, {'gone' if job['flow_gone'] else 'ended'}"
+
+    code, err, became = stopped(signal.SIGINT)
+    assert (code, became) == (130, "cancelled, ended"), err
+    assert "Traceback" not in err
+    code, err, became = stopped(signal.SIGTERM)
+    assert (code, became) == (143, "stitching, gone"), err
+    assert "goes on from there" in err
+    summary = folder.edit("--allow", str(tmp_path))
+    assert (summary["rows"][0]["state"], summary["rows"][0]["chunks_edited"]) == ("delivered", 0)
