@@ -132,9 +132,9 @@ def index_of(run: Run, uri: str, line: int, *, rate: Fraction | None = None, qui
     Raises:
         SourceError: the source is missing, damaged or of a kind that is refused.
     """
+    mark = fingerprint(uri, run.settings.endpoint_url)
     if quick:
         return child.run("quick_index", IndexRequest(str(source_file(run, uri)), rate), run.limits)
-    mark = fingerprint(uri, run.settings.endpoint_url)
     cached = run.settings.state_folder / "indexes" / f"{mark.key}-{INDEX_VERSION}{_at(rate)}.json"
     with run.lock(f"index {uri}"):
         known = _read_index(cached)

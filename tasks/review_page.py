@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from edits.job import STRICT, EditJob, JobState
 from edits.media.records import Check
-from tasks.report import ReportFact, counted, csp_hash, duration, file_name, megabytes
+from tasks.report import ReportFact, counted, csp_hash, duration, expected, file_name, found, megabytes
 
 # -- records ----------------------------------------------------------------------------------------------------------
 
@@ -153,8 +153,10 @@ def _environment() -> Environment:
         "counted": counted,
         "csp_hash": csp_hash,
         "duration": duration,
+        "expected": expected,
         "facts": facts,
         "file_name": file_name,
+        "found": found,
         "lanes": lanes,
         "megabytes": megabytes,
     }
