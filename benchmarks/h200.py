@@ -53,6 +53,17 @@ class Machine:
         """In rehearsal there are no kernels but torch's own."""
         return name if self.device.type == "cuda" else "native"
 
+    def frames(self, case: Case) -> int:
+        """In rehearsal the fewest that a VAE treats like many."""
+        return case.frames if self.device.type == "cuda" else 9
+
+    def wall(self, case: Case) -> float:
+        """Seconds that measuring a case will take, so that a slice does not begin what it cannot end."""
+        if self.device.type == "cpu":
+            return 0.0
+        laps = RUNS + 1 if case.kind in ("forward", "plain", "official") else STEPS
+        return 15 + 1.1 * case.predicted / STEPS * laps + (45 if case.compiled else 0)
+
     def latents(self, frames: int) -> tuple[int, int, int, int, int]:
         width, height = (side // self.vae.spatial_factor for side in self.picture)
         return 1, self.vae.z_dim, (frames - 1) // 4 + 1, height, width
@@ -93,12 +104,6 @@ class Case:
     predicted: float = 0.0
     """Seconds that the arithmetic of docs/experiments.md expects."""
 
-    @property
-    def expected_wall(self) -> float:
-        """Seconds that measuring it will take, so that a slice does not begin what it cannot end."""
-        steps = self.predicted / STEPS * (RUNS + 1) if self.kind in ("forward", "official") else self.predicted
-        return 15 + 1.1 * steps + (45 if self.compiled else 0)
-
 
 CASES: tuple[Case, ...] = (
     *(Case(f"attention-{name}", "attention", attention=name) for name in BACK_ENDS),
@@ -127,7 +132,7 @@ def measure_all(out: Path, minutes: float, *, rehearse: bool) -> bool:
     began = time.monotonic()
     for case in CASES:
         path = out / f"{case.name}.json"
-        if path.exists() or time.monotonic() - began + case.expected_wall > 60 * minutes:
+        if path.exists() or time.monotonic() - began + machine.wall(case) > 60 * minutes:
             continue
         print(f"{time.monotonic() - began:6.0f} s  {case.name}", flush=True)
         found = measured(case, machine)
@@ -197,7 +202,7 @@ def recipe(case: Case, machine: Machine, step: Callable[[], object]) -> Found:
     """The released recipe, extrapolated: steady seconds of a step, times 50."""
     laps = steady(step, machine.device)
     mean = sum(laps) / len(laps)
-    work = flops(machine.sizes, machine.tokens(case.frames))
+    work = flops(machine.sizes, machine.tokens(machine.frames(case)))
     rate = matmul_rate(machine.device, torch.bfloat16, machine.square)
     return {
         "seconds": STEPS * mean,
@@ -213,7 +218,7 @@ def recipe(case: Case, machine: Machine, step: Callable[[], object]) -> Found:
 @torch.no_grad()
 def attention_case(case: Case, machine: Machine) -> Found:
     """One self-attention over the full sequence, one branch; and how far its first rows are from the formula's."""
-    rows = 2 * machine.tokens(case.frames) + SEMANTIC_TOKENS
+    rows = 2 * machine.tokens(machine.frames(case)) + SEMANTIC_TOKENS
     heads, width = machine.sizes.num_heads, machine.sizes.head_dim
     torch.manual_seed(0)
     query, key, value = (
@@ -245,7 +250,7 @@ def vae_case(case: Case, machine: Machine) -> Found:
     """Encoding and decoding one clip, untiled."""
     vae = filled(empty_vae(machine.vae), machine)
     width, height = machine.picture
-    video = torch.rand(1, 3, case.frames, height, width).to(machine.device, torch.bfloat16) * 2 - 1
+    video = torch.rand(1, 3, machine.frames(case), height, width).to(machine.device, torch.bfloat16) * 2 - 1
     latents = vae.encode(video).latent_dist.mode()
     encode = min(steady(lambda: vae.encode(video), machine.device, 2))
     decode = min(steady(lambda: vae.decode(latents).sample, machine.device, 2))
@@ -315,7 +320,7 @@ def drawn(case: Case, machine: Machine) -> tuple[SamaTransformer3DModel, Inputs]
             network = SamaTransformer3DModel.of(machine.sizes).eval().requires_grad_(False)
     finally:
         torch.set_default_dtype(torch.float32)
-    return network, Inputs.drawn(machine.latents(case.frames), machine.sizes, machine.device, torch.bfloat16)
+    return network, Inputs.drawn(machine.latents(machine.frames(case)), machine.sizes, machine.device, torch.bfloat16)
 
 
 def filled(model: nn.Module, machine: Machine) -> nn.Module:

@@ -6,8 +6,8 @@
     python benchmarks/transformer.py --h200 OUT --rehearse    the same cases with a tiny network, on the CPU
 
 On a CPU processor seconds of one thread are compared, because a machine may be shared; what is compared takes turns,
-and a ratio is the median over the turns of the ratio to the plain run of the same turn. Before anything is timed, all
-are held to say the same. The exit code is 1 if a bar is missed (or a case of `--h200` failed).
+and a ratio is the median over the turns of the ratio to the plain run of the same turn. At each turn all are held to
+say the same. The exit code is 1 if a bar is missed (or a case of `--h200` failed).
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 import torch
-from sides import Inputs, apart, flops, matmul_rate, ours, plain_blocks, run_plainly, timed
+from sides import Inputs, apart, flops, matmul_rate, ours, plain_blocks, run_plainly
 
 from sama_model.config import TransformerSizes
 from sama_model.reuse import EXACT, NOTHING, Reuse
@@ -36,56 +37,72 @@ LATENTS = (1, 16, 5, 40, 40)
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4
 
-PLAIN, OWN, REUSED, COMPILED = "plain diffusers blocks", "own blocks, no reuse", "reuse", "reuse, compiled"
+PLAIN, REUSED, COMPILED = "plain diffusers blocks", "reuse", "reuse, compiled"
 BARS = {REUSED: 1.07, COMPILED: 1.2}
 """Times the plain run's speed that must not be fallen short of."""
 
-Run = Callable[[int], Joint]
-
 
 @torch.no_grad()
-def on_cpu(only: list[str], repeat: int, *, compiled: bool) -> bool:
+def on_cpu(only: list[str], turns: int, *, compiled: bool) -> bool:
     """Print seconds, TFLOP/s, ratios and where the time goes; whether the bars hold."""
     torch.set_num_threads(1)
     runs = sides(only, compiled=compiled)
-    hold_equal(runs)
+    for run in runs.values():
+        run.warm_up()
     laps: dict[str, list[float]] = defaultdict(list)
-    for step in range(1, repeat + 1):
-        for name, run in runs.items():
-            laps[name].append(timed(partial(run, step), CPU))
+    for step in range(1, turns + 1):
+        take_turn(runs, step, laps)
     ratios = {name: median(p / own for p, own in zip(laps[PLAIN], mine, strict=True)) for name, mine in laps.items()}
     print_table({name: median(mine) for name, mine in laps.items()}, ratios)
-    print_shares({name: runs[name] for name in (PLAIN, REUSED)})
     missed = [name for name, bar in BARS.items() if name in ratios and ratios[name] < bar]
     for name in missed:
         print(f"MISSED: {name} is {ratios[name]:.3f}x, the bar is {BARS[name]}x")
+    print_shares({name: runs[name] for name in (PLAIN, REUSED)})
     return not missed
 
 
-def sides(only: list[str], *, compiled: bool) -> dict[str, Run]:
-    """What is compared, by name: the same weights everywhere."""
+def take_turn(runs: dict[str, Side], step: int, laps: dict[str, list[float]]) -> None:
+    """Each side once, and held to what the plain one says."""
+    expected: Joint | None = None
+    for name, run in runs.items():
+        began = time.process_time()
+        said = run.forward(step)
+        laps[name].append(time.process_time() - began)
+        expected = said if expected is None else expected
+        if (error := apart(said, expected)) > TOLERANCE:
+            raise SystemExit(f"{name} says something else: {error:.1e} apart")
+        print(f"turn {step}: {name:28}{laps[name][-1]:8.2f} s{laps[PLAIN][-1] / laps[name][-1]:8.3f}x", flush=True)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of those that are compared."""
+
+    forward: Callable[[int], Joint]
+    kept: bool = True
+    """Whether it computes something at its first step that it keeps."""
+
+    def warm_up(self) -> None:
+        if self.kept:
+            self.forward(0)
+
+
+def sides(only: list[str], *, compiled: bool) -> dict[str, Side]:
+    """What is compared, by name, the plain one first: the same weights everywhere."""
     torch.manual_seed(0)
     network = SamaTransformer3DModel.of(SIZES).eval()
     given = Inputs.drawn(LATENTS, SIZES, CPU, torch.float32)
-    runs: dict[str, Run] = {PLAIN: partial(run_plainly, network, plain_blocks(network), given)}
-    runs[OWN] = ours(network, given, NOTHING)
+    runs = {PLAIN: Side(partial(run_plainly, network, plain_blocks(network), given), kept=False)}
     for name in only:
-        runs[f"only {name}"] = ours(network, given, replace(NOTHING, **{name: True}))
-    runs[REUSED] = ours(network, given, Reuse())
+        reuse = NOTHING if name == "nothing" else replace(NOTHING, **{name: True})
+        runs[f"only {name}"] = Side(ours(network, given, reuse))
+    runs[REUSED] = Side(ours(network, given, Reuse()))
     if compiled:
         fused = SamaTransformer3DModel.of(SIZES).eval()
         fused.load_state_dict(network.state_dict(), assign=True)
         fused.compile_repeated_blocks(fullgraph=True, dynamic=False)
-        runs[COMPILED] = ours(fused, given, Reuse())
+        runs[COMPILED] = Side(ours(fused, given, Reuse()))
     return runs
-
-
-def hold_equal(runs: dict[str, Run]) -> None:
-    """Every side says what the plain one says; also its warm-up."""
-    expected = runs[PLAIN](0)
-    for name, run in runs.items():
-        if (error := apart(run(0), expected)) > TOLERANCE:
-            raise SystemExit(f"{name} says something else: {error:.1e} apart")
 
 
 def print_table(seconds: dict[str, float], ratios: dict[str, float]) -> None:
@@ -113,7 +130,7 @@ KINDS = {
 """By a part of the operation's name, the first that fits; what is none of them is arithmetic on elements."""
 
 
-def print_shares(runs: dict[str, Run]) -> None:
+def print_shares(runs: dict[str, Side]) -> None:
     """Seconds of one forward by kind of operation."""
     found = {name: shares_of(run) for name, run in runs.items()}
     print(f"\n{'where the time goes, s':28}" + "".join(f"{name:>26}" for name in found))
@@ -121,9 +138,9 @@ def print_shares(runs: dict[str, Run]) -> None:
         print(f"{kind:28}" + "".join(f"{spent[kind]:26.2f}" for spent in found.values()))
 
 
-def shares_of(run: Run) -> dict[str, float]:
+def shares_of(run: Side) -> dict[str, float]:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as watched:
-        run(1)
+        run.forward(1)
     spent: dict[str, float] = defaultdict(float)
     for event in watched.key_averages():
         spent[kind_of(event.key)] += event.self_cpu_time_total / 1e6
@@ -139,8 +156,10 @@ def kind_of(operation: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=[], choices=EXACT, help="single savings to time as well")
-    parser.add_argument("--repeat", type=int, default=3, help="turns")
+    parser.add_argument(
+        "--only", nargs="*", default=[], choices=["nothing", *EXACT], help="single savings to time as well"
+    )
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--h200", type=Path, metavar="OUT", help="measure SAMA-14B on a GPU into this folder")
     parser.add_argument("--minutes", type=float, default=8.0, help="of --h200: no case begins that would end later")
@@ -150,7 +169,7 @@ def main() -> int:
         from h200 import measure_all  # brings transformers
 
         return 0 if measure_all(given.h200, given.minutes, rehearse=given.rehearse) else 1
-    return 0 if on_cpu(given.only, given.repeat, compiled=not given.no_compile) else 1
+    return 0 if on_cpu(given.only, given.turns, compiled=not given.no_compile) else 1
 
 
 if __name__ == "__main__":
