@@ -23,6 +23,8 @@ from sama_model.transformer import SamaTransformer3DModel
 
 STEPS = 50
 """Of the released recipe."""
+PROMPT_TOKENS = 32
+"""Of each prompt; the rest of its 512 rows is padding, as in every real context."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Inputs:
         shapes = (latents, latents, (1, SEMANTIC_TOKENS, sizes.semantic_dim))
         video, source, semantic = (draw(shape).to(device, dtype) for shape in shapes)
         contexts = draw(2, TEXT_TOKENS, sizes.text_dim).to(device, dtype)
+        contexts[:, PROMPT_TOKENS:] = 0
         return cls(video, source, semantic, torch.linspace(1000, 20, STEPS), contexts)
 
 

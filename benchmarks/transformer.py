@@ -31,9 +31,6 @@ from sama_model.reuse import EXACT, NOTHING, Reuse
 from sama_model.tokens import Joint
 from sama_model.transformer import SamaTransformer3DModel
 
-SIZES = TransformerSizes(num_heads=12, head_dim=64, ffn_dim=3072, num_layers=12)
-LATENTS = (1, 16, 5, 40, 40)
-"""2 x 2,000 tokens and the 65."""
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4
 
@@ -42,18 +39,32 @@ BARS = {REUSED: 1.07, COMPILED: 1.2}
 """Times the plain run's speed that must not be fallen short of."""
 
 
+@dataclass(frozen=True)
+class Configuration:
+    """What is built."""
+
+    sizes: TransformerSizes
+    grid: tuple[int, int, int]
+    """Latent frames, height and width."""
+
+    @property
+    def tokens(self) -> int:
+        """Of the target."""
+        return self.grid[0] * self.grid[1] * self.grid[2] // 4
+
+
 @torch.no_grad()
-def on_cpu(only: list[str], turns: int, *, compiled: bool) -> bool:
+def on_cpu(built: Configuration, only: list[str], turns: int, *, compiled: bool) -> bool:
     """Print seconds, TFLOP/s, ratios and where the time goes; whether the bars hold."""
     torch.set_num_threads(1)
-    runs = sides(only, compiled=compiled)
+    runs = sides(built, only, compiled=compiled)
     for run in runs.values():
         run.warm_up()
     laps: dict[str, list[float]] = defaultdict(list)
     for step in range(1, turns + 1):
         take_turn(runs, step, laps)
     ratios = {name: median(p / own for p, own in zip(laps[PLAIN], mine, strict=True)) for name, mine in laps.items()}
-    print_table({name: median(mine) for name, mine in laps.items()}, ratios)
+    print_table(built, {name: median(mine) for name, mine in laps.items()}, ratios)
     missed = [name for name, bar in BARS.items() if name in ratios and ratios[name] < bar]
     for name in missed:
         print(f"MISSED: {name} is {ratios[name]:.3f}x, the bar is {BARS[name]}x")
@@ -87,27 +98,27 @@ class Side:
             self.forward(0)
 
 
-def sides(only: list[str], *, compiled: bool) -> dict[str, Side]:
+def sides(built: Configuration, only: list[str], *, compiled: bool) -> dict[str, Side]:
     """What is compared, by name, the plain one first: the same weights everywhere."""
     torch.manual_seed(0)
-    network = SamaTransformer3DModel.of(SIZES).eval()
-    given = Inputs.drawn(LATENTS, SIZES, CPU, torch.float32)
+    network = SamaTransformer3DModel.of(built.sizes).eval()
+    given = Inputs.drawn((1, built.sizes.latent_channels, *built.grid), built.sizes, CPU, torch.float32)
     runs = {PLAIN: Side(partial(run_plainly, network, plain_blocks(network), given), kept=False)}
     for name in only:
         reuse = NOTHING if name == "nothing" else replace(NOTHING, **{name: True})
         runs[f"only {name}"] = Side(ours(network, given, reuse))
     runs[REUSED] = Side(ours(network, given, Reuse()))
     if compiled:
-        fused = SamaTransformer3DModel.of(SIZES).eval()
+        fused = SamaTransformer3DModel.of(built.sizes).eval()
         fused.load_state_dict(network.state_dict(), assign=True)
         fused.compile_repeated_blocks(fullgraph=True, dynamic=False)
         runs[COMPILED] = Side(ours(fused, given, Reuse()))
     return runs
 
 
-def print_table(seconds: dict[str, float], ratios: dict[str, float]) -> None:
+def print_table(built: Configuration, seconds: dict[str, float], ratios: dict[str, float]) -> None:
     """TFLOP/s count the plain forward's arithmetic, so that what is left out shows as speed."""
-    work = flops(SIZES, LATENTS[2] * LATENTS[3] * LATENTS[4] // 4)
+    work = flops(built.sizes, built.tokens)
     rate = matmul_rate(CPU, torch.float32, 2048)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"torch {torch.__version__}, one thread of {os.cpu_count()}, load {load}")
@@ -160,6 +171,11 @@ def main() -> int:
         "--only", nargs="*", default=[], choices=["nothing", *EXACT], help="single savings to time as well"
     )
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--heads", type=int, default=12)
+    parser.add_argument("--head-dim", type=int, default=64)
+    parser.add_argument("--ffn", type=int, default=3072)
+    parser.add_argument("--grid", type=int, nargs=3, default=(5, 40, 40), help="latents: frames, height, width")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--h200", type=Path, metavar="OUT", help="measure SAMA-14B on a GPU into this folder")
     parser.add_argument("--minutes", type=float, default=8.0, help="of --h200: no case begins that would end later")
@@ -169,7 +185,9 @@ def main() -> int:
         from h200 import measure_all  # brings transformers
 
         return 0 if measure_all(given.h200, given.minutes, rehearse=given.rehearse) else 1
-    return 0 if on_cpu(given.only, given.turns, compiled=not given.no_compile) else 1
+    sizes = TransformerSizes(given.heads, given.head_dim, given.ffn, given.layers)
+    built = Configuration(sizes, tuple(given.grid))
+    return 0 if on_cpu(built, given.only, given.turns, compiled=not given.no_compile) else 1
 
 
 if __name__ == "__main__":

@@ -116,6 +116,8 @@ def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
         recipe = job.sampling
         steps = f"{recipe.steps} steps, guidance {recipe.guidance:g}, shift {recipe.shift:g}"
         yield "sampling", f"{steps}, seed {job.seed}"
+    if rough := tuple(_given_up(lineage)):
+        yield "approximate", "; ".join(rough)
     yield "form", f"{job.deliverable}, detail {job.detail}"
     yield "encoding", lineage.encoding
     yield "code", lineage.code_version
@@ -126,6 +128,17 @@ def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
     yield "credentials", lineage.credentials or "none"
     for review in lineage.reviews:
         yield review.decision, f"by {review.reviewer}, {review.at}" + (f": {review.reason}" if review.reason else "")
+
+
+def _given_up(lineage: Lineage) -> Iterator[str]:
+    """What is not as the weights were released with."""
+    recipe = lineage.job.sampling
+    if recipe is not None and recipe.guided < 1:
+        yield f"guidance in the first {recipe.guided:.0%} of the steps only"
+    if recipe is not None and recipe.step_cache:
+        yield f"steps that drift by less than {recipe.step_cache:g} take the one before"
+    if lineage.plan is not None:
+        yield from lineage.plan.numerics.split("+")[1:]
 
 
 def show_files(files: Sequence[sql.MadeFile]) -> None:

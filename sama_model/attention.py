@@ -11,12 +11,11 @@ import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from sama_model.rows import ALL_ROWS, Rows
+from sama_model.text import BlockText, TextKeys, split_heads, text_keys
 from sama_model.tokens import Rotary
-
-KeyValue = tuple[Tensor, Tensor]
-"""Keys and values (B, 512, heads, head_dim) of a text in one layer."""
 
 
 class _Processor:
@@ -70,33 +69,31 @@ class TextAttention(_Processor):
         self,
         attn: WanAttention,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor | KeyValue,
+        encoder_hidden_states: BlockText,
         attention_mask: None = None,
         rotary_emb: None = None,
     ) -> Tensor:
         """(B or 1, N, dim) -> (B, N, dim), B the rows of the text: one picture is asked about B texts."""
         given = encoder_hidden_states
-        key, value = given if isinstance(given, tuple) else text_key_value(attn, given)
+        text = given if isinstance(given, TextKeys) else text_keys(attn, given)
         query = split_heads(attn.norm_q(attn.to_q(hidden_states)), attn.heads)
-        mixed = self.attend(query.expand(key.shape[0], -1, -1, -1), key, value)
+        mixed = self._attend_to(text, query.expand(text.key.shape[0], -1, -1, -1))
         out: Tensor = attn.to_out[0](mixed.flatten(2).type_as(hidden_states))
         return out
 
-
-def text_key_value(attn: WanAttention, context: Tensor) -> KeyValue:
-    """Keys and values of a context (B, 512, dim) in the layer of `attn`."""
-    key = split_heads(attn.norm_k(attn.to_k(context)), attn.heads)
-    return key, split_heads(attn.to_v(context), attn.heads)
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(B, N, heads * d) -> (B, N, heads, d)."""
-    return x.reshape(*x.shape[:2], heads, -1)
+    def _attend_to(self, text: TextKeys, query: Tensor) -> Tensor:
+        if text.bias is None:
+            return self.attend(query, text.key, text.value)
+        query, key, value = (x.transpose(1, 2) for x in (query, text.key, text.value))
+        return scaled_dot_product_attention(query, key, value, attn_mask=text.bias).transpose(1, 2)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each pair of (B, n, heads, d) by its angle in the last n rows of the table, in float32."""
     count = x.shape[1]
     cos, sin = cos[:, -count:, :, 0::2], sin[:, -count:, :, 1::2]
-    even, odd = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(x)
+    if torch.compiler.is_compiling():  # inductor fuses these, and writes no code for complex numbers
+        even, odd = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
+        return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).type_as(x)
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * torch.complex(cos.float(), sin.float())).flatten(-2).type_as(x)

@@ -11,8 +11,9 @@ from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockR
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor
 
-from sama_model.attention import KeyValue, SequenceAttention, TextAttention
+from sama_model.attention import SequenceAttention, TextAttention
 from sama_model.rows import ALL_ROWS, Rows
+from sama_model.text import BlockText
 from sama_model.tokens import Rotary
 
 
@@ -30,7 +31,7 @@ class SamaTransformerBlock(WanTransformerBlock):  # type: ignore[misc]
     def forward(
         self,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor | KeyValue,
+        encoder_hidden_states: BlockText,
         temb: Tensor,
         rotary_emb: Rotary,
         rows: Rows = ALL_ROWS,

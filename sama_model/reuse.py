@@ -23,6 +23,8 @@ class Reuse:
     """The source's tokens, the rotary table and the type embeddings: once a clip."""
     text: bool = True
     """The text's embedding and its keys and values in every layer: once a prompt. They hold no timestep."""
+    padding: bool = True
+    """The rows that pad a text are alike: one key that weighs as many. In float32 only, see `sama_model.text`."""
     times: bool = True
     """The time embeddings and modulations of all steps: ahead, in one product."""
     shared_first: bool = True

@@ -28,19 +28,19 @@ from diffusers.models.transformers.transformer_wan import (
 )
 from torch import Tensor, nn
 
-from sama_model.attention import KeyValue, text_key_value
 from sama_model.block import SamaTransformerBlock
 from sama_model.config import TransformerSizes
 from sama_model.layers import TimestepSinusoid
 from sama_model.reuse import NOTHING, Memory, Reuse, check
 from sama_model.rows import Rows, share_of
 from sama_model.semantic import SemanticHead, SigLIPFeatMLP
+from sama_model.text import BlockText, TextRows, of_branches, text_keys, without_padding
 from sama_model.tokens import CONDITION, SEMANTIC, TARGET, Joint, Rotary, TokenLayout, joint_rotary, unpatchify
 
 MAX_POSITIONS = 1024
 
-Text = tuple[Tensor | KeyValue, ...]
-"""By block: the embedded context (B, 512, dim), or its keys and values."""
+Text = tuple[BlockText, ...]
+"""By block: the embedded contexts, or their keys and values."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,6 @@ class Time:
     """(S, dim)."""
     modulation: Tensor
     """(S, 6, dim), to which each block adds its own."""
-
-
-def of_branches(text: Tensor | KeyValue, branches: int) -> Tensor | KeyValue:
-    """The first rows: a memory may hold the texts of more branches than this forward has."""
-    if isinstance(text, tuple):
-        return text[0][:branches], text[1][:branches]
-    return text[:branches]
 
 
 class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):  # type: ignore[misc]
@@ -146,7 +139,7 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         check(memory.reuse, () if self.row_group is None else ("context_parallel",))
         grid = self.patch_grid(hidden_states, source_states)
         clip = memory.once("source", lambda: self.clip_of(source_states, semantic_states.shape[1]))
-        text = memory.once("text", lambda: self.text_of(encoder_hidden_states, in_layers=memory.reuse.text))
+        text = memory.once("text", lambda: self.text_of(encoder_hidden_states, memory.reuse))
         time = self.time_at(timestep, memory)
 
         target = self.patches(hidden_states) + clip.types[TARGET]
@@ -189,12 +182,13 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         layout = TokenLayout(source.shape[1], semantic, source.shape[1])
         return Clip(source, types, layout, joint_rotary(self.rope(source_states), semantic))
 
-    def text_of(self, contexts: Tensor, *, in_layers: bool) -> Text:
-        """(B, 512, text_dim) for each block: the embedded context, or with `in_layers` its keys and values there."""
-        embedded = self.condition_embedder.text_embedder(contexts)
-        if not in_layers:
+    def text_of(self, contexts: Tensor, reuse: Reuse) -> Text:
+        """(B, 512, text_dim) for each block: embedded, and with the saving `text` made keys and values there."""
+        given = without_padding(contexts) if reuse.padding else TextRows(contexts)
+        embedded = TextRows(self.condition_embedder.text_embedder(given.rows), given.bias)
+        if not reuse.text:
             return (embedded,) * len(self.blocks)
-        return tuple(text_key_value(block.attn2, embedded) for block in self.blocks)
+        return tuple(text_keys(block.attn2, embedded) for block in self.blocks)
 
     def time_at(self, timestep: Tensor, memory: Memory) -> Time:
         """Embedding and modulation at `timestep` (1,), taken from those of the whole run if they are known."""

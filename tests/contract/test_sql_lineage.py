@@ -11,9 +11,10 @@ import sqlalchemy as sa
 import sql
 from edits import wire
 from edits.errors import DatabaseError, PermanentError
-from edits.job import InputRecord
+from edits.job import InputRecord, Sampling
 from edits.lineage import Lineage
 from edits.media.records import Check, StreamDigest
+from flows.answers import show_lineage
 from sql.models import Approval, ArtifactInput, QcResult
 from tests.fakes.recorded import SOURCE, edit_job, key, marker, plan, recorded_job
 
@@ -54,6 +55,20 @@ def test_a_deliverable_is_traced_to_all_that_made_it_by_its_digest_alone(db: sql
     assert first.input_sha256 == "ainput".ljust(64, "0")
     assert found.plan is not None
     assert (found.plan.width, found.plan.numerics) == (160, "uint8")
+
+
+def test_what_is_approximate_is_named(db: sql.Database, capsys: pytest.CaptureFixture[str]) -> None:
+    delivered(db)
+    found = sql.lineage_of(db, BYTES)
+    assert found.plan is not None
+    show_lineage(found)
+    assert "approximate" not in capsys.readouterr().out
+    job = replace(found.job, sampling=Sampling(50, 5.0, 5.0, guided=0.5, step_cache=0.05))
+    show_lineage(replace(found, job=job, plan=replace(found.plan, numerics="bfloat16+fp8")))
+    assert (
+        "approximate  guidance in the first 50% of the steps only; "
+        "steps that drift by less than 0.05 take the one before; fp8"
+    ) in capsys.readouterr().out
 
 
 def test_a_job_and_the_beginning_of_its_id_give_the_same_lineage(db: sql.Database) -> None:
