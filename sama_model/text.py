@@ -59,7 +59,10 @@ def text_keys(attn: WanAttention, text: TextRows) -> TextKeys:
 
 def of_branches(text: BlockText, branches: int) -> BlockText:
     """The first texts: a memory may hold those of more branches than a forward has."""
-    return type(text)(*(None if part is None else part[:branches] for part in text))
+    bias = None if text.bias is None else text.bias[:branches]
+    if isinstance(text, TextKeys):
+        return TextKeys(text.key[:branches], text.value[:branches], bias)
+    return TextRows(text.rows[:branches], bias)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
