@@ -1,6 +1,7 @@
 """What a run may spend: at one threshold it takes on no further rows, at a second it cancels what is going on.
 
-Spent is the time that workers of this run took for the chunks they edited: what a GPU was busy for.
+Spent is counted as for `--max-gpu-hours` (`tasks.gpu_hours`). That limit stops in the middle of a job, which then fails;
+this one lets a job that was begun finish, and leaves the others for the next run.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ UNLIMITED = Budget()
 
 
 def spent(run: Run) -> float:
-    """GPU-seconds of the chunks that this run's workers edited."""
-    return sum(sum(marker.seconds.values()) for marker in list(run.edited.values()))
+    """GPU-seconds that this run's workers have held a device."""
+    return run.gpu_hours.spent_seconds
 
 
 def _hours(seconds: float) -> str:
