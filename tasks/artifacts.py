@@ -120,10 +120,9 @@ def _cell(text: str) -> str:
 
 def tell_delivered(summary: Summary) -> None:
     """An event for each file that this run delivered: what automations wait for."""
-    if _in_a_flow_run():
-        for row in summary.rows:
-            if row.state == "delivered":
-                _tell("samaflow.job.delivered", f"samaflow.job.{row.job_id}", row.output)
+    for row in summary.rows:
+        if row.state == "delivered":
+            _tell("samaflow.job.delivered", f"samaflow.job.{row.job_id}", row.output)
 
 
 def tell_budget(what: str, manifest: str) -> None:
@@ -132,6 +131,8 @@ def tell_budget(what: str, manifest: str) -> None:
 
 
 def _tell(event: str, resource: str, name: str) -> None:
+    if not _in_a_flow_run():
+        return
     about = {"prefect.resource.id": resource, "prefect.resource.name": name}
     _attempt(lambda: emit_event(event, about))
 

@@ -1,11 +1,12 @@
 """What a run may spend: at one threshold it takes on no further rows, at a second it cancels what is going on.
 
-Spent is counted as for `--max-gpu-hours` (`tasks.gpu_hours`). That limit stops in the middle of a job, which then fails;
-this one lets a job that was begun finish, and leaves the others for the next run.
+Spent is counted as for `--max-gpu-hours` (`tasks.gpu_hours`). That limit stops in the middle of a job, which then
+fails; this one lets a job that was begun finish, and leaves the others for the next run.
 """
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import math
 import threading
@@ -71,7 +72,8 @@ class Budget:
     def watching(self, run: Run) -> Iterator[None]:
         """Inside the block, cancel the run's jobs at the second threshold."""
         over = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(run, over), name="budget", daemon=True)
+        within = contextvars.copy_context()  # the flow run's: the event that it tells belongs to it
+        thread = threading.Thread(target=within.run, args=(self._watch, run, over), name="budget", daemon=True)
         if math.isfinite(self.cancel):
             thread.start()
         try:
