@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import sql
 from edits import storage, wire
-from edits.errors import RecordError
+from edits.errors import RecordError, StoreError
 from edits.job import PROTOCOL, JobState, Shard
 from sql import DispatchRecord, DispatchState
 from tasks import record
@@ -217,7 +217,13 @@ class Dispatcher:
             Shard(PROTOCOL, dispatch.dispatch_id, index, *facts, groups)
             for index, groups in enumerate(pack(chunks, count))
         ]
-        written = replace(dispatch, digest=self._write(dispatch.dispatch_id, shards), shards=len(shards))
+        try:
+            digest = self._write(dispatch.dispatch_id, shards)
+        except StoreError as error:
+            log.warning("no workers are started yet: %s", error)
+            sql.end_dispatch(self._run.db, dispatch.dispatch_id, DispatchState.FAILED, str(error))
+            return
+        written = replace(dispatch, digest=digest, shards=len(shards))
         wave = self._wave(written, shards, min(free, len(shards)))
         self._enter(wave)
         wave.start_round("the first")

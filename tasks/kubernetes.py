@@ -298,7 +298,9 @@ class KubernetesRound:
     # -- ending it
 
     def stop(self) -> None:
-        """Have the Job and its pods deleted; `poll` says when they are gone."""
+        """Have the Job and its pods deleted, at once or when the server takes it; `poll` says when they are gone."""
+        if not self._stopping and self._job is not None and self._final is None:
+            self._delete(self._job)
         self._stopping = True
 
     def _delete(self, job: JobView) -> None:

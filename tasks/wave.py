@@ -5,19 +5,22 @@ Whoever takes a dead flow's dispatch over makes a `Wave` of the same shards: the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import sql
 from edits import storage
-from edits.errors import ClusterError, PermanentError
+from edits.errors import ClusterError, PermanentError, RecordError, StoreError
 from edits.job import ChunkFailure, Shard, WorkerStatus
 from sql import AttemptRecord, DispatchRecord, DispatchState
 from tasks.clock import Clock, Every
 from tasks.executor import Round, RoundOrder, RoundView, WorkerView
 from tasks.exits import Outcome
 from tasks.run import Run
+
+log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 3
 """Rounds of a dispatch that may fail before its missing chunks do."""
@@ -69,6 +72,8 @@ class Wave:
         self._began = datetime.now(UTC)
         self._reads = Every(0.0, clock)
         self._retries = Every(RESUME_SECONDS, clock)
+        self._starting = ""
+        """With which cause a round is to be started, as soon as the store answers."""
         self._resuming = ""
         """With which cause it is to be resumed, as soon as the cluster answers."""
         self._stopping = ""
@@ -85,7 +90,19 @@ class Wave:
     # -- beginning
 
     def start_round(self, cause: str) -> None:
-        """Start a worker for every shard that has chunks missing; `cause` says why there has to be a round."""
+        """Start a worker for every shard that has chunks missing; `cause` says why there has to be a round.
+
+        A store that does not answer leaves it to the next `poll`.
+        """
+        self._starting = cause
+        try:
+            self._start(cause)
+        except StoreError as error:
+            self.trouble = f"the store is in trouble, no workers are started: {error}"
+            return
+        self._starting = ""
+
+    def _start(self, cause: str) -> None:
         self._settle_markers(self.missing, edited_now=self._order.number > 0)
         indexes = self._with_missing()
         if not indexes:
@@ -112,7 +129,6 @@ class Wave:
             self.start_round(cause)
             return
         self._order = order
-        self._settle_markers(self.missing, edited_now=False)
         self._attach(found)
 
     def _attach(self, begun: Round) -> None:
@@ -130,13 +146,19 @@ class Wave:
 
         When all workers of the round have ended, it is settled, and the next one begins if there has to be one.
         """
-        if self._resuming and self._retries.due():
-            self.resume(self._resuming)
-        if not self.ended and self._round is not None:
-            try:
+        try:
+            if self._resuming and self._retries.due():
+                self.resume(self._resuming)
+            if self._starting and self._retries.due():
+                self.start_round(self._starting)
+            if not self.ended and self._round is not None:
                 self._look(self._round)
-            except PermanentError as error:
-                self._give_up(str(error), error.category)
+        except StoreError as error:
+            self.trouble = f"the store is in trouble, workers go on: {error}"
+        except PermanentError as error:
+            if self._round is not None:
+                self._round.stop()
+            self._give_up(str(error), error.category)
         fresh, self._fresh = self._fresh, set()
         return frozenset(fresh)
 
@@ -145,7 +167,6 @@ class Wave:
         self.trouble = self._view.trouble
         self._read_statuses()
         if self._view.over:
-            self._round = None
             self._settle_round()
 
     def _read_statuses(self) -> None:
@@ -161,7 +182,11 @@ class Wave:
         self._read.update((worker.index, worker.name) for worker in ended)
 
     def _take_status(self, index: int, name: str) -> None:
-        status = storage.read_status(self._run.store, self.dispatch_id, index, self._order.attempt, name)
+        try:
+            status = storage.read_status(self._run.store, self.dispatch_id, index, self._order.attempt, name)
+        except RecordError as error:
+            log.warning("a worker's status is damaged, so its markers alone count: %s", error)
+            return
         if status is not None:
             self._statuses[index, name] = status
             self._run.gpu_hours.spent[self.dispatch_id, index, name, self._order.number] = status.gpu_seconds
@@ -187,6 +212,7 @@ class Wave:
                 self._take_status(index, name)
         self._record_attempts()
         self._settle_markers(self.missing, edited_now=True)
+        self._round = None  # from here on nothing reads the store: what was read is not asked for twice
         lasts = self._lasts()
         for index, outcome in lasts.items():
             self._settle_failures(index, outcome)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sql
+from edits.errors import StoreError
 from edits.job import JobState
 from tests.fakes.cluster.clock import SimulatedClock
 from tests.fakes.cluster.flow import ScriptedFlow, video
@@ -93,3 +94,27 @@ def test_cancelling_everything_leaves_no_pod_within_a_minute(world: World) -> No
         assert flow.clock.now() < 1_800_000_000 + 25 + 60
         assert world.cluster.controller.pods() == []
         assert sql.claims_on(flow.run.db, [key for n in range(2) for key in video(n, 4).missing])[0] == set()
+
+
+def test_a_store_that_is_away_for_minutes_and_a_damaged_status_lose_nothing(world: World) -> None:
+    with world.flow() as flow:
+        store = flow.run.store.with_pauses(())
+        flow.run.store = store
+        attempt = store._attempt
+
+        def away(*arguments: object, **options: object) -> object:
+            if 25 < world.elapsed < 200:
+                raise StoreError("away")
+            return attempt(*arguments, **options)  # type: ignore[arg-type]
+
+        store._attempt = away  # type: ignore[method-assign, assignment]
+        flow.clock.on_step.append(lambda: _damage(world, 15))
+        assert len(drain(flow, 2)) == 2
+    assert sql.unfinished_dispatches(world.db) == ()
+
+
+def _damage(world: World, seconds: float) -> None:
+    if seconds < world.elapsed < seconds + 1.5:
+        for path in world.store.list("dispatches"):
+            if path.endswith(".status.json"):
+                world.store.put_bytes(path, b"{")
