@@ -278,6 +278,7 @@ class Dispatcher:
         if look and self._demand.jobs:
             self._look_elsewhere()
             self._withdraw_cancelled()
+            self._stop_at_limit()
 
     def _fail_jobs(self, wave: Wave) -> None:
         """End the jobs that need a chunk which failed."""
@@ -319,6 +320,13 @@ class Dispatcher:
     def _withdraw_cancelled(self) -> None:
         for job_id in sql.cancel_requested(self._run.db, list(self._demand.jobs)):
             self._end_early(self._demand.jobs[job_id], JobState.CANCELLED, "cancelled on request")
+
+    def _stop_at_limit(self) -> None:
+        """Estimates can be wrong: once the limit is spent, what is under way is given up too."""
+        if self._run.gpu_hours.reached:
+            for job in list(self._demand.jobs.values()):
+                said = self._run.gpu_hours.said(len(job.waiting))
+                self._end_early(job, JobState.FAILED, said, "budget")
 
     def _end_for_budget(self) -> None:
         """The limit is reached and nothing runs any more."""

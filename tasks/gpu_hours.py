@@ -20,6 +20,11 @@ class GpuHours:
     def spent_seconds(self) -> float:
         return sum(self.spent.values())
 
+    @property
+    def reached(self) -> bool:
+        """Whether the limit is spent."""
+        return self.limit_hours is not None and self.spent_seconds >= self.limit_hours * 3600
+
     def room(self, under_way: int, chunk_seconds: float, wanted: int) -> int:
         """Of `wanted` chunks, how many may be begun while `under_way` are being edited."""
         if self.limit_hours is None:

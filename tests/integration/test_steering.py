@@ -63,10 +63,11 @@ def at(world: World, seconds: float, act: object) -> None:
 def test_nothing_more_of_a_paused_job_is_dispatched_until_it_is_resumed(world: World) -> None:
     paused = video(1, 3)
     with world.flow() as flow:
-        at(world, 5, lambda: sql.pause_job(flow.run.db, paused.job.job_id, True))
-        at(world, 400, lambda: sql.pause_job(flow.run.db, paused.job.job_id, False))
+        flow.split(paused)
+        sql.pause_job(flow.run.db, paused.job.job_id, True)
+        at(world, 120, lambda: sql.pause_job(flow.run.db, paused.job.job_id, False))
         edited_before: list[int] = []
-        at(world, 395, lambda: edited_before.append(len(set(paused.missing) & set(world.script.edits))))
+        at(world, 118, lambda: edited_before.append(len(set(paused.missing) & set(world.script.edits))))
         done = list(flow.edit([video(0, 3), paused]))
     assert done[-1] == paused.job.job_id
     assert edited_before == [0]
@@ -76,9 +77,9 @@ def test_nothing_more_of_a_paused_job_is_dispatched_until_it_is_resumed(world: W
 
 
 def test_at_the_limit_nothing_more_is_dispatched_and_what_is_left_is_said(world: World) -> None:
-    world.script.chunk_seconds = 600
+    world.script.chunk_seconds = 60
     with world.flow() as flow:
-        flow.run.gpu_hours = GpuHours(0.5)
+        flow.run.gpu_hours = GpuHours(0.05)
         done = list(flow.edit([video(0, 2), video(1, 20)]))
         record = sql.job(flow.run.db, video(1, 20).job.job_id)
     assert done == [video(0, 2).job.job_id]
