@@ -111,13 +111,13 @@ def ffmpeg(*arguments: str) -> None:
     subprocess.run(command, check=True)
 
 
-def make_source(clips: Path, folder: Path, seconds: int, lines: int = 1080) -> Path:
+def make_source(clips: Path, folder: Path, seconds: int, lines: int = 1080, rate: str = "30000/1001") -> Path:
     """`dog.mp4` looped, enlarged, with light grain; a generated picture where the clips are absent."""
     target = folder / f"source_{lines}_{seconds}.mp4"
     width, height = HEIGHTS[lines]
     clip = clips / "dog.mp4"
     given = ["-stream_loop", "-1", "-i", str(clip)] if clip.exists() else _generated()
-    graph = f"scale={width}:{height}:flags=bicubic,noise=alls=4:allf=t,setpts=N*1001/30000/TB"
+    graph = f"scale={width}:{height}:flags=bicubic,noise=alls=4:allf=t,setpts=N/({rate})/TB"
     tags = ["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"]
     picture = ["-vf", graph, "-c:v", "libx264", "-preset", "fast", "-crf", "23", "-pix_fmt", "yuv420p", *tags]
     ffmpeg(*given, "-t", str(seconds), *picture, "-c:a", "aac", str(target))

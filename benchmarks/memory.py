@@ -1,6 +1,6 @@
 """How much memory a run of `samaflow edit` holds, by who holds it, for a 1080p source and for one ten times as long.
 
-    python -m benchmarks.memory [--seconds 60] [--times 10] [--clips ../shared/clips] [--folder FOLDER]
+    python -m benchmarks.memory [--seconds 60] [--times 10] [--rate 30000/1001] [--clips CLIPS] [--folder FOLDER]
 
 The source is edited by `grade` with real frames of a looped clip. The figures are peaks of the proportional set size
 (shared pages counted once): of the flow with its media children, of its workers, and of the embedded Prefect server.
@@ -68,12 +68,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--rate", default="30000/1001", help="frames a second; fewer take less time and disk")
     parser.add_argument("--clips", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "clips")
     parser.add_argument("--folder", type=Path, help="where to work; default a temporary folder")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
-        short = make_source(arguments.clips, folder, arguments.seconds)
+        short = make_source(arguments.clips, folder, arguments.seconds, rate=arguments.rate)
         once = run(short, folder / "short")
         many = run(looped(short, arguments.times), folder / "long")
     growth = many[FLOW] / once[FLOW] - 1
