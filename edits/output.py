@@ -18,6 +18,9 @@ MAX_NAME_BYTES = 255
 MAX_STEM = 80
 """Characters of a source's name that a default name keeps."""
 
+REPRODUCED = "reproduced"
+"""The folder of the state folder in which `samaflow reproduce` makes files again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -55,7 +58,7 @@ def refuse_own(uri: str, own: Iterable[str]) -> None:
         CellError: `uri` is one of them, or lies below one.
     """
     for folder in own:
-        if uri == folder or uri.startswith(f"{folder}/"):
+        if (uri == folder or uri.startswith(f"{folder}/")) and not uri.startswith(f"{folder}/{REPRODUCED}/"):
             raise CellError(
                 f"lies in {readable(folder)}, which samaflow keeps for itself.", "Choose a place outside of it."
             )

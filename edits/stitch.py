@@ -53,9 +53,10 @@ def stitch(request: StitchRequest, progress: Progress) -> None:
     seams = seams_of(plan, [chunk.shot for chunk in request.chunks])
     with ExitStack() as stack:
         source = stack.enter_context(source_of(request.source, request.index))
-        writer = stack.enter_context(Writer(request))
+        # Before the writer, so that they go too when it fails in its last moment.
         samples = stack.enter_context(Samples(request, seams))
         marks = stack.enter_context(MarksWriter(request))
+        writer = stack.enter_context(Writer(request))
         originals = stack.enter_context(Ahead(_range(source, request)))
         middle = detail.settle(_changes(core, plan, detail, itertools.islice(originals, core.end - core.start)))
         changes = stack.enter_context(Ahead(_with_ends(request, originals, middle)))

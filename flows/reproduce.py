@@ -11,6 +11,7 @@ from prefect import flow
 import sql
 from edits.lineage import Lineage
 from edits.manifest import one_row_manifest
+from edits.output import REPRODUCED
 from edits.settings import Settings
 from edits.trust import file_uri
 from flows.edit_manifest import RUNNER, edit
@@ -28,7 +29,7 @@ def reproduce(settings: Settings, lineage: Lineage, allow: list[str]) -> Reprodu
         SomeJobsFailedError: it cannot be made again now (the source is gone, say); the message says why.
     """
     catalogue = build_catalogue(settings)
-    folder = settings.state_folder / "reproduced" / lineage.job.job_id
+    folder = settings.state_folder / REPRODUCED / lineage.job.job_id
     shutil.rmtree(folder, ignore_errors=True)  # of the last time
     row = row_again(lineage, folder, catalogue)
     apart = {"store": file_uri(folder / "store"), "database": f"sqlite:///{folder / 'samaflow.db'}"}

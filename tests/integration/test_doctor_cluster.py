@@ -199,4 +199,4 @@ def test_a_job_of_another_database_is_named_and_left_alone(setup: Setup) -> None
     job["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
     found = setup.ask(0, "--fix")["left over: job"]
     assert (found["level"], "SAMAFLOW_DATABASE" in found["remedy"]) == ("warning", True)
-    assert setup.cluster.job_names() == ["samaflow-abcdef012345-1"]
+    assert "samaflow-abcdef012345-1" in setup.cluster.job_names()
