@@ -66,8 +66,9 @@ class Folder:
     def start(self, *arguments: str, new_session: bool = False) -> subprocess.Popen[str]:
         command, pipe = [str(SAMAFLOW), *arguments], subprocess.PIPE
         return subprocess.Popen(
-            command, cwd=self.path, env=self.environ, stdout=pipe, stderr=pipe, text=True, start_new_session=new_session
-        )
+            command, cwd=self.path, env=self.environ, stdout=pipe, stderr=pipe, text=True,
+            start_new_session=new_session, preexec_fn=_interruptible,  # noqa: PLW1509 - it only sets a signal
+        )  # fmt: skip
 
     def markers(self) -> set[str]:
         """Chunk keys that are edited."""
@@ -77,6 +78,11 @@ class Folder:
         """The films themselves, without the credentials that lie beside some of them."""
         found = (self.path / "deliverables").glob("[!.]*")
         return sorted(path for path in found if not path.name.endswith(SIDECAR))
+
+
+def _interruptible() -> None:
+    """A suite in a shell's background inherits SIGINT as ignored, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def kill_tree(process: subprocess.Popen[str]) -> None:
