@@ -70,7 +70,11 @@ def _ending(code: int, category: str, message: str) -> typer.Exit:
 
 
 def end_on_sigterm() -> None:
-    """SIGTERM ends a run at once and says so: unlike Ctrl-C it cancels nothing, the next run takes the work over."""
+    """SIGTERM ends a run and says so: unlike Ctrl-C it cancels nothing, the next run takes the work over.
+
+    Inside a flow Prefect hears it first: the flow starts nothing more, ends what it is splitting or stitching, and then
+    the signal comes here.
+    """
 
     def end(*_: object) -> None:
         os.write(2, b"samaflow: stopped by SIGTERM; what is edited is kept, the same command goes on from there\n")

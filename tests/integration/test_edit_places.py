@@ -100,10 +100,8 @@ def test_ctrl_c_cancels_and_the_same_command_goes_on(folder: Folder, clip: Path)
     assert summary["rows"][0]["chunks_edited"] == summary["rows"][0]["chunks"] - kept
 
 
-def test_ctrl_c_while_stitching_cancels_and_sigterm_leaves_the_work_to_the_next_run(
-    folder: Folder, tmp_path: Path
-) -> None:
-    long = write_clip(tmp_path / "long.mp4", frames=900, size=(640, 384))
+def test_ctrl_c_while_stitching_cancels_and_sigterm_loses_nothing(folder: Folder, tmp_path: Path) -> None:
+    long = write_clip(tmp_path / "long.mp4", frames=500, size=(640, 384))
     folder.manifest({"source": long, "instruction": "turn it sepia", "editor": "grade"})
 
     def stopped(number: int) -> tuple[int, str, str]:
@@ -112,13 +110,15 @@ def test_ctrl_c_while_stitching_cancels_and_sigterm_leaves_the_work_to_the_next_
         os.killpg(flow.pid, number)
         _, err = flow.communicate(timeout=60)
         (job,) = folder.ask("status")["jobs"]
-        return flow.returncode, err, f"{job['state']}, {'gone' if job['flow_gone'] else 'ended'}"
+        return flow.returncode, err, job["state"]
 
-    code, err, became = stopped(signal.SIGINT)
-    assert (code, became) == (130, "cancelled, ended"), err
+    code, err, state = stopped(signal.SIGINT)
+    assert (code, state) == (130, "cancelled"), err
     assert "Traceback" not in err
-    code, err, became = stopped(signal.SIGTERM)
-    assert (code, became) == (143, "stitching, gone"), err
+    code, err, state = stopped(signal.SIGTERM)
+    assert code == 143
+    assert state in ("stitching", "checking", "delivered"), err
     assert "goes on from there" in err
+    assert "Traceback" not in err
     summary = folder.edit("--allow", str(tmp_path))
     assert (summary["rows"][0]["state"], summary["rows"][0]["chunks_edited"]) == ("delivered", 0)
