@@ -15,13 +15,24 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from sides import STEPS, ComplexRotation, Inputs, flops, matmul_rate, ours, plain_blocks, run_plainly, timed
 from torch import Tensor, nn
 
 from sama_model.backends import FA3, FA3_FP8, backend, set_backend
-from sama_model.config import SEMANTIC_TOKENS, TEXT_TOKENS, TextEncoderSizes, TransformerSizes, VaeSizes
+from sama_model.config import (
+    SEMANTIC_TOKENS,
+    TEXT_TOKENS,
+    Needs,
+    TextEncoderSizes,
+    TransformerSizes,
+    VaeSizes,
+    predicted_peaks,
+)
+from sama_model.pipeline import SamaPipeline, StepEnd
+from sama_model.profiles import EXACT_PROFILES, place
 from sama_model.reuse import Reuse
 from sama_model.transformer import SamaTransformer3DModel
 from sama_model.weights import empty_text_encoder, empty_vae
@@ -31,6 +42,10 @@ BACK_ENDS = ("native", CUDNN, FLASH_2, "flash", FA3, FA3_FP8, "sage")
 
 RUNS = 6
 """Steps that are timed, after one that warms up."""
+FEW = 3
+"""The same for cases that are there to be compared, not to be extrapolated from."""
+PROFILE_BLOCKS, PROFILE_STEPS = 8, 2
+"""How much of the network the memory profiles are tried with, so that the host can hold it; each block is whole."""
 FLOOR, BAR = 648, 850
 """Seconds of the released recipe at 81 frames: all products at the measured bf16 rate; what must not be exceeded."""
 
@@ -61,8 +76,8 @@ class Machine:
         """Seconds that measuring a case will take, so that a slice does not begin what it cannot end."""
         if self.device.type == "cpu":
             return 0.0
-        laps = RUNS + 1 if case.kind in ("forward", "plain", "official") else STEPS
-        return 15 + 1.1 * case.predicted / STEPS * laps + (45 if case.compiled else 0)
+        laps = case.laps + 1 if case.kind in ("forward", "plain", "official") else STEPS
+        return 8 + 1.1 * case.predicted / STEPS * laps + (45 if case.compiled else 0)
 
     def latents(self, frames: int) -> tuple[int, int, int, int, int]:
         width, height = (side // self.vae.spatial_factor for side in self.picture)
@@ -101,6 +116,7 @@ class Case:
     attention: str = "native"
     compiled: bool = False
     fp8: bool = False
+    laps: int = RUNS
     predicted: float = 0.0
     """Seconds that the arithmetic of docs/experiments.md expects."""
 
@@ -112,15 +128,18 @@ CASES: tuple[Case, ...] = (
     Case("fp8-81-fa3-compiled", "forward", attention=FA3_FP8, compiled=True, fp8=True, predicted=578),
     Case("vae-81", "vae", predicted=2.6),
     Case("text", "text", predicted=1.2),
-    Case("bf16-81-cudnn-compiled", "forward", attention=CUDNN, compiled=True, predicted=790),
+    Case("profiles", "profiles", predicted=40),
+    Case("bf16-49-fa3-compiled", "forward", frames=49, attention=FA3, compiled=True, laps=FEW, predicted=354),
+    Case("bf16-49-fa3-eager", "forward", frames=49, attention=FA3, laps=FEW, predicted=400),
+    Case("bf16-49-plain-fa3", "plain", frames=49, attention=FA3, laps=FEW, predicted=430),
+    Case("bf16-49-official", "official", frames=49, attention=FLASH_2, laps=FEW, predicted=595),
     Case("cold-start", "cold", predicted=15),
-    Case("bf16-81-cudnn-eager", "forward", attention=CUDNN, predicted=880),
-    Case("bf16-81-plain-cudnn", "plain", attention=CUDNN, predicted=930),
-    Case("bf16-49-fa3-compiled", "forward", frames=49, attention=FA3, compiled=True, predicted=354),
-    Case("bf16-49-cudnn-compiled", "forward", frames=49, attention=CUDNN, compiled=True, predicted=360),
-    Case("fp8-49-fa3-compiled", "forward", frames=49, attention=FA3_FP8, compiled=True, fp8=True, predicted=266),
-    Case("bf16-49-official", "official", frames=49, attention=FLASH_2, predicted=595),
+    Case("bf16-49-cudnn-compiled", "forward", frames=49, attention=CUDNN, compiled=True, laps=FEW, predicted=360),
+    Case(
+        "fp8-49-fa3-compiled", "forward", frames=49, attention=FA3_FP8, compiled=True, fp8=True, laps=FEW, predicted=266
+    ),
     Case("vae-49", "vae", frames=49, predicted=1.6),
+    Case("bf16-81-cudnn-compiled", "forward", attention=CUDNN, compiled=True, predicted=790),
 )
 """The most wanted first, because a slice may be all that there is."""
 
@@ -200,7 +219,7 @@ def official_case(case: Case, machine: Machine) -> Found:
 
 def recipe(case: Case, machine: Machine, step: Callable[[], object]) -> Found:
     """The released recipe, extrapolated: steady seconds of a step, times 50."""
-    laps = steady(step, machine.device)
+    laps = steady(step, machine.device, case.laps)
     mean = sum(laps) / len(laps)
     work = flops(machine.sizes, machine.tokens(machine.frames(case)))
     rate = matmul_rate(machine.device, torch.bfloat16, machine.square)
@@ -283,6 +302,71 @@ def cold_case(case: Case, machine: Machine) -> Found:
     return {"seconds": read, "write": written}
 
 
+@torch.no_grad()
+def profiles_case(case: Case, machine: Machine) -> Found:
+    """The exact memory profiles, with the first blocks of the network: seconds, peak and prediction of each.
+
+    `apart` is the largest difference of a frame from those of the first profile, in levels of 255. `seconds` is what
+    the last one takes longer for a step than the first.
+    """
+    found: Found = {}
+    frames = np.random.default_rng(0).integers(0, 256, (machine.frames(case), *machine.picture[::-1], 3), np.uint8)
+    expected = None
+    for name in EXACT_PROFILES:
+        pipeline = small_pipeline(case, machine)
+        place(pipeline, name, machine.device)
+        if machine.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        ends: list[float] = []
+        edited = pipeline(
+            frames,
+            prompt_embeds=torch.ones(2, TEXT_TOKENS, machine.sizes.text_dim),
+            num_inference_steps=PROFILE_STEPS,
+            generator=torch.Generator().manual_seed(0),
+            callback_on_step_end=noted(ends, machine.device),
+        ).frames
+        expected = edited if expected is None else expected
+        found |= {
+            f"{name}_step": ends[-1] - ends[-2],
+            f"{name}_predicted": float(dict(needed(pipeline, machine, case))[name]),
+            f"{name}_peak": float(torch.cuda.max_memory_allocated()) if machine.device.type == "cuda" else 0.0,
+            f"{name}_apart": float(np.abs(edited.astype(int) - expected.astype(int)).max()),
+        }
+        del pipeline
+    return found | {"seconds": found[f"{EXACT_PROFILES[-1]}_step"] - found[f"{EXACT_PROFILES[0]}_step"]}
+
+
+def small_pipeline(case: Case, machine: Machine) -> SamaPipeline:
+    """The whole VAE and the first blocks of the transformer, on the CPU."""
+    cut = replace(machine, sizes=replace(machine.sizes, num_layers=min(machine.sizes.num_layers, PROFILE_BLOCKS)))
+    torch.manual_seed(0)
+    pipeline = SamaPipeline(vae=filled(empty_vae(machine.vae), machine).cpu(), transformer=drawn(case, cut)[0].cpu())
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def noted(ends: list[float], device: torch.device) -> StepEnd:
+    """A callback that keeps when each step ended."""
+
+    def note(*_: object) -> dict[str, Tensor]:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        ends.append(time.perf_counter())
+        return {}
+
+    return note
+
+
+def needed(pipeline: SamaPipeline, machine: Machine, case: Case) -> tuple[tuple[str, int], ...]:
+    """The peaks that are predicted for a pipeline, by profile."""
+    transformer, vae = pipeline.transformer, pipeline.vae
+    own, other = (sum(p.numel() * p.element_size() for p in part.parameters()) for part in (transformer, vae))
+    sizes = replace(machine.sizes, num_layers=len(transformer.blocks))
+    needs = Needs(sizes, own, other, machine.vae.base_dim, transformer.dtype.itemsize)
+    width, height = machine.picture
+    return predicted_peaks(needs, width * height, machine.frames(case))
+
+
 def forget(file: Path) -> None:
     """Out of the page cache."""
     with file.open("rb") as opened:
@@ -306,6 +390,7 @@ MEASURE: dict[str, Callable[[Case, Machine], Found]] = {
     "vae": vae_case,
     "text": text_case,
     "cold": cold_case,
+    "profiles": profiles_case,
 }
 
 # -- networks ---------------------------------------------------------------------------------------------------------
