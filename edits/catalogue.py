@@ -91,6 +91,16 @@ class Card(Protocol):
         """Predicted device memory in bytes for one chunk by exact profile, the fastest first; empty: it needs none."""
         ...
 
+    @property
+    def converter(self) -> str:
+        """What made the weights' files of the released ones; empty when nothing did."""
+        ...
+
+    @property
+    def loras(self) -> str:
+        """LoRAs in the weights, with scale and digest."""
+        ...
+
     def working_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) at which a source of that display size is edited."""
         ...

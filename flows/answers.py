@@ -112,6 +112,11 @@ def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
     yield "instruction", job.instruction
     yield "editor", f"{job.editor} {lineage.plan.editor_version}" if lineage.plan else job.editor
     yield "weights", f"{job.weights} {job.weights_digest}".strip()
+    for heading, values in (
+        ("converted by", {chunk.converter for chunk in lineage.chunks}),
+        ("LoRA", {chunk.loras for chunk in lineage.chunks}),
+    ):
+        yield from ((heading, value) for value in sorted(values) if value)
     if job.sampling is not None:
         recipe = job.sampling
         steps = f"{recipe.steps} steps, guidance {recipe.guidance:g}, shift {recipe.shift:g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from edits.errors import WeightsError
 from flows.results import out
 from sama_model.config import WeightsCard
 from sama_model.errors import WeightsError as ModelWeightsError
+from tasks.version import code_version
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class ModelLine:
     verified: bool
     """Whether the tensors were read and their digests compared, not only their names and shapes."""
     parts: tuple[PartLine, ...]
+    converter: str
+    """What made the files of the released ones; empty when nothing did."""
+    loras: str
+    """`lora@scale sha256`; empty without one."""
 
 
 @contextmanager
@@ -66,6 +71,7 @@ def convert(
     import torch
 
     from sama_model import convert as conversion
+    from sama_model.cards import RELEASED
 
     released = conversion.Released(sama, text_encoder, vae, tokenizer, base)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -74,6 +80,7 @@ def convert(
         conversion.convert(
             released,
             target,
+            replace(RELEASED, converter=f"samaflow {code_version()}"),
             heads=heads,
             dtype=None if dtype is None else getattr(torch, dtype),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -98,7 +105,8 @@ def inspect(folder: Path, *, verify: bool) -> ModelLine:
         PartLine(part.name, part.kind, part.parameters, part.dtype, weights.parts.get(part.name, ""), part.config)
         for part in parts
     )
-    return ModelLine(card.name, card.editor, card.editor_version, card.digest, card.numerics, verify, lines)
+    names = (card.name, card.editor, card.editor_version, card.digest, card.numerics)
+    return ModelLine(*names, verify, lines, card.converter, card.loras)
 
 
 def add_lora(base: Path, file: Path, scale: float, target: Path) -> WeightsCard:
@@ -112,12 +120,8 @@ def add_lora(base: Path, file: Path, scale: float, target: Path) -> WeightsCard:
 def register(db: sql.Database, folder: Path) -> ModelLine:
     """Record the weights of `folder` as a model version, with the LoRA in them; again is harmless."""
     line = inspect(folder, verify=False)
-    with translated():
-        from sama_model.installed import read_card
-
-        lora = read_card(folder).lora
-    loras = f"lora@{lora.scale:g} {lora.sha256}" if lora is not None else ""
-    sql.record_model_version(db, line.name, line.digest, line.editor, line.editor_version, loras=loras)
+    model = (line.name, line.digest, line.editor, line.editor_version)
+    sql.record_model_version(db, *model, line.converter, line.loras)
     return line
 
 
@@ -126,6 +130,9 @@ def show(line: ModelLine) -> None:
     state = "digests verified" if line.verified else "names and shapes checked"
     out.print(f"{line.name}: editor {line.editor} version {line.editor_version}, {line.numerics}, {state}")
     out.print(f"digest {line.digest}")
+    for heading, said in (("converted by", line.converter), ("LoRA", line.loras)):
+        if said:
+            out.print(f"{heading} {said}", soft_wrap=True)
     for part in line.parts:
         out.print(f"  {part.name}: {part.kind}, {part.parameters:,} parameters, {part.dtype}, {part.digest[:16]}")
         for key, value in part.config.items():

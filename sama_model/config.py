@@ -207,6 +207,10 @@ class WeightsCard:
     reference_device: str
     needs: Needs | None = None
     """What decides the device memory of one chunk; None for a CPU's weights."""
+    converter: str = ""
+    """What made the weights' files of the released ones, with its version; empty when nothing did. Told, never used."""
+    loras: str = ""
+    """LoRAs in the weights, `lora@scale sha256`, one a line. Told, never used."""
 
     @property
     def approximations(self) -> tuple[str, ...]:

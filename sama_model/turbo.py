@@ -45,6 +45,7 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
         name=target.name,
         digest=whole,
         recipes=(*TURBO.items(), *PRESETS.items()),
+        loras=f"lora@{scale:g} {digest}",
         seconds_per_frame=under.card.seconds_per_frame * TURBO["turbo"].steps / (2 * PRESETS["quality"].steps),
     )
     installed = InstalledWeights(card, under.parts, base.name, Lora(digest, scale))

@@ -27,9 +27,9 @@ from sql.session import Database
 
 
 @patient
-def record_plan(db: Database, plan: VideoPlan) -> None:
+def record_plan(db: Database, plan: VideoPlan, converter: str = "", loras: str = "") -> None:
     """The plan's chunks and their place in the job. Another plan of the same job (a retry with another seed) takes the
-    former one's place, with an event; the chunks of both stay.
+    former one's place, with an event; the chunks of both stay. `converter` and `loras` as `record_model_version`.
 
     Raises:
         PermanentError: the job is not recorded.
@@ -37,7 +37,8 @@ def record_plan(db: Database, plan: VideoPlan) -> None:
     with db.write() as session:
         row = load(session, plan.job.job_id)
         job = plan.job
-        version = ensure_model_version(session, job.weights, job.weights_digest, job.editor, plan.editor_version)
+        model = (job.weights, job.weights_digest, job.editor, plan.editor_version)
+        version = ensure_model_version(session, *model, converter, loras)
         insert_new(session, JobModel, [{"job_id": job.job_id, "model_version_id": version}])
         insert_new(session, Chunk, _chunk_rows(plan, version))
         row.plan = _facts(plan)
@@ -109,8 +110,9 @@ def record_chunk_done(db: Database, *markers: Marker) -> None:
     by_key = {marker.chunk_key: marker for marker in markers}
     with db.write() as session:
         for batch in batches(by_key):
-            rows = session.scalars(sa.select(Chunk).where(Chunk.chunk_key.in_(batch)).with_for_update())
-            _mark(session, {row.chunk_key: row for row in rows}, [by_key[key] for key in batch])
+            query = sa.select(Chunk).where(Chunk.chunk_key.in_(batch)).order_by(Chunk.chunk_key)
+            rows = {row.chunk_key: row for row in session.scalars(query.with_for_update())}
+            _mark(session, rows, [by_key[key] for key in batch])
 
 
 def _mark(session: Session, rows: Mapping[str, Chunk], markers: list[Marker]) -> None:

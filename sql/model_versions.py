@@ -16,15 +16,15 @@ from sql.session import Database
 def record_model_version(
     db: Database, weights: str, digest: str, editor: str, editor_version: str, converter: str = "", loras: str = ""
 ) -> None:
-    """`digest` is over the weights with their LoRAs, empty for editors without a model. `record_plan` records the
-    version by itself; this one adds where the files come from: `converter`, and `loras` with scale and digest."""
+    """`digest` is over the weights with their LoRAs, empty for editors without a model. `converter`: what made the
+    files of the released ones; `loras`: with scale and digest. Where they are empty, what was recorded stays."""
     with db.write() as session:
-        version = ensure_model_version(session, weights, digest, editor, editor_version)
-        row = session.get_one(ModelVersion, version)
-        row.converter, row.loras = converter, loras
+        ensure_model_version(session, weights, digest, editor, editor_version, converter, loras)
 
 
-def ensure_model_version(session: Session, weights: str, digest: str, editor: str, editor_version: str) -> int:
+def ensure_model_version(
+    session: Session, weights: str, digest: str, editor: str, editor_version: str, converter: str, loras: str
+) -> int:
     """The row's id, made when it is new. Weights are an artifact as well, so that lineage can point at them."""
     columns = {"weights": weights, "digest": digest, "editor": editor, "editor_version": editor_version}
     insert_new(session, ModelVersion, [columns])
@@ -32,4 +32,6 @@ def ensure_model_version(session: Session, weights: str, digest: str, editor: st
         uri = f"model:{editor}/{weights}"
         artifact = {"kind": ArtifactKind.WEIGHTS, "sha256": digest, "uri": uri, "size": 0, "details": {}}
         insert_new(session, Artifact, [artifact])
-    return session.scalars(sa.select(ModelVersion.model_version_id).filter_by(**columns)).one()
+    row = session.scalars(sa.select(ModelVersion).filter_by(**columns)).one()
+    row.converter, row.loras = converter or row.converter, loras or row.loras
+    return row.model_version_id

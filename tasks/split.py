@@ -73,7 +73,8 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
         plan = plan_of(run, job, index)
         if run.preview:
             plan = preview_plan(run, plan, index)
-        sql.record_plan(run.db, plan)
+        card = run.catalogue[job.editor].weights[job.weights]
+        sql.record_plan(run.db, plan, card.converter, card.loras)
         for number in run.renew.get(job.job_id, ()):
             run.store.delete(storage.marker_path(plan.chunks[number].chunk_key))
         missing = missing_chunks(run, plan)

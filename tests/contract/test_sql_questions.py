@@ -93,8 +93,11 @@ def test_an_unknown_model_names_the_known_ones(db: sql.Database) -> None:
 def test_what_made_the_weights_is_told_with_the_model(db: sql.Database) -> None:
     sql.record_model_version(db, "14b", "ab" * 32, "sama", "1", "convert 1", "grain@0.5 " + "c" * 64)
     sql.record_model_version(db, "14b", "ab" * 32, "sama", "1", "convert 2")
+    job = replace(edit_job(), editor="sama", weights="14b", weights_digest="ab" * 32)
+    sql.record_job(db, job)
+    sql.record_plan(db, plan(job))
     (line,) = sql.touched_by(db, "sama/14b").models
-    assert (line.converter, line.loras) == ("convert 2", "")
+    assert (line.converter, line.loras) == ("convert 2", "grain@0.5 " + "c" * 64)
 
 
 # -- usage ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -15,11 +16,13 @@ from safetensors.torch import save_file
 from transformers import ByT5Tokenizer
 from typer.testing import CliRunner
 
+import sql
 from flows.cli import app
 from sama_model.config import Options
 from sama_model.editors import load
 from sama_model.editors.base import EditRequest, unused_progress
 from sama_model.tiny import tiny_tensors
+from tasks.version import code_version
 from tests.contract.test_editors import clip
 from tests.fakes.command import SAMAFLOW
 
@@ -88,6 +91,10 @@ def test_registering_twice_is_harmless(folder: Path, converted: dict[str, Any]) 
     for _ in range(2):
         done = model(folder, "register", "mine")
         assert (done.exit_code, converted["digest"] in done.stdout) == (0, True), done.stderr
+    assert converted["converter"] == f"samaflow {code_version()}"
+    db = sql.open_database(f"sqlite:///{folder}/.samaflow/samaflow.db")
+    assert [line.converter for line in sql.touched_by(db, "sama/mine").models] == [converted["converter"]]
+    db.close()
 
 
 @pytest.mark.parametrize(
@@ -137,6 +144,8 @@ def test_a_lora_makes_weights_of_their_own_with_presets_without_guidance(
     assert quick.card.digest != mine.card.digest
     assert quick.card.recipes[0][0] == "turbo"
     assert (quick.card.recipes[0][1].steps, quick.card.recipes[0][1].guidance) == (4, 1.0)
+    digest = hashlib.sha256((folder / "distilled.safetensors").read_bytes()).hexdigest()
+    assert (quick.card.converter, quick.card.loras) == (converted["converter"], f"lora@0.5 {digest}")
     request = EditRequest(clip(), "make it snow", 3, quick.card.recipes[0][1])
     assert (mine.edit(request, unused_progress) != quick.edit(request, unused_progress)).any()
 
