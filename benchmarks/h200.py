@@ -6,6 +6,7 @@ plays all of it on the CPU with a network of six narrow blocks, so that nothing 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
@@ -173,6 +174,7 @@ def measured(case: Case, machine: Machine) -> dict[str, float | str]:
         return {"error": f"{type(error).__name__}: {error}"[:500]}
     finally:
         torch.compiler.reset()
+        gc.collect()  # a compiled network holds itself: the next case's peak would count it
         if on_gpu:
             torch.cuda.empty_cache()
 

@@ -1,7 +1,7 @@
 """Attention kernels that diffusers has no name for: FlashAttention 3 from the wheel `fa3-fwd`, in bfloat16 and fp8.
 
 diffusers' `_flash_3` looks for a package of another name. A back end is chosen by name, never by what is installed; the
-wheel is imported when one of these is asked for. Not run on a GPU yet.
+wheel is imported when one of these is asked for.
 """
 
 from __future__ import annotations

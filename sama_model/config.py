@@ -253,5 +253,7 @@ class Options:
     """Where encoded prompts are kept; None: only in memory."""
     profile: str = "auto"
     attention: str = "native"
+    compile: bool = False
+    """Whether the blocks are compiled where they stay on the device."""
     strict_prompts: bool = False
     """Whether a prompt that is too long is an error instead of cut."""

@@ -21,6 +21,9 @@ RESIDENT, STREAMED, STREAMED_SMALL = "resident", "streamed", "streamed_small"
 EXACT_PROFILES = (RESIDENT, STREAMED, STREAMED_SMALL)
 """From the fastest to the smallest."""
 
+COMPILED_SHAPES = 64
+"""Forms of a block that a process compiles at most; more run as they are. A size of chunk makes three to six."""
+
 HEADROOM = 0.95
 """Share of the free memory that a prediction may fill."""
 
@@ -77,6 +80,21 @@ def place(pipeline: SamaPipeline, profile: str, device: torch.device) -> None:
         apply_group_offloading(pipeline.vae, device, offload_type="leaf_level")
 
 
+def compile_blocks(pipeline: SamaPipeline, backend: str = "inductor") -> None:
+    """Compile the transformer's block, which all share: anew for each shape, for the first block and for the last.
+
+    Only where weights stay on the device: streaming hangs on hooks that cannot be compiled.
+    """
+    torch._dynamo.config.recompile_limit = max(COMPILED_SHAPES, torch._dynamo.config.recompile_limit)
+    pipeline.transformer.compile_repeated_blocks(dynamic=False, backend=backend)
+
+
+def uncompile_blocks(pipeline: SamaPipeline) -> None:
+    """Undo `compile_blocks`."""
+    for block in pipeline.transformer.blocks:
+        block._compiled_call_impl = None
+
+
 def step_down(pipeline: SamaPipeline, profile: str, device: torch.device) -> str:
     """Place a pipeline that ran out of memory in the next smaller exact profile, and say which.
 
@@ -87,6 +105,7 @@ def step_down(pipeline: SamaPipeline, profile: str, device: torch.device) -> str
     if below is None:
         raise DeviceTooSmallError(f"the smallest exact profile ({profile}) did not fit: use a larger device")
     if profile == RESIDENT:
+        uncompile_blocks(pipeline)
         pipeline.to("cpu")
         place(pipeline, below, device)
     else:

@@ -32,7 +32,7 @@ INDEXES = "samaflow/indexes"
 STORE = "samaflow/store"
 """Annotations of a Job."""
 
-_TOLD = ("SAMAFLOW_PROFILE", "SAMAFLOW_ATTENTION", "SAMAFLOW_STRICT_PROMPTS")
+_TOLD = ("SAMAFLOW_PROFILE", "SAMAFLOW_ATTENTION", "SAMAFLOW_COMPILE", "SAMAFLOW_STRICT_PROMPTS")
 """Settings that pods are told; where folders lie in a pod is the template's matter."""
 
 Json = dict[str, Any]

@@ -80,6 +80,7 @@ def worker_variables(settings: Settings) -> dict[str, str]:
         "SAMAFLOW_WEIGHTS_FOLDER": str(settings.weights_folder),
         "SAMAFLOW_PROFILE": settings.profile,
         "SAMAFLOW_ATTENTION": settings.attention,
+        "SAMAFLOW_COMPILE": str(settings.compile).lower(),
         "SAMAFLOW_STRICT_PROMPTS": str(settings.strict_prompts).lower(),
     }
 
@@ -91,6 +92,7 @@ def model_options(settings: Settings) -> Options:
         text_cache=settings.state_folder / "text",
         profile=settings.profile,
         attention=settings.attention,
+        compile=settings.compile,
         strict_prompts=settings.strict_prompts,
     )
 

@@ -184,6 +184,8 @@ def load_sama(card: WeightsCard, options: Options, instructions: Sequence[str]) 
     set_exact_backend(pipeline.transformer, options.attention)
     profile = profiles.chosen(options.profile, dict(card.peaks), profiles.free_memory(device))
     profiles.place(pipeline, profile, device)
+    if options.compile and profile == profiles.RESIDENT:
+        profiles.compile_blocks(pipeline)
     return SamaEditor(card, pipeline, contexts, profile)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,26 @@ def test_out_of_memory_begins_the_chunk_again_in_a_smaller_profile_with_the_same
     assert editor.profile == "streamed"
     assert np.abs(again.astype(int) - plain).max() <= 1
     assert np.array_equal(editor.edit(request(), unused_progress), again)
+
+
+def test_blocks_are_compiled_on_request_where_they_stay_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles, "compile_blocks", partial(profiles.compile_blocks, backend="aot_eager"))
+
+    def compiled(profile: str) -> set[bool]:
+        loaded = load_sama(card("sama", "tiny"), Options(compile=True, profile=profile), ())
+        return {block._compiled_call_impl is not None for block in loaded.pipeline.transformer.blocks}
+
+    assert compiled("resident") == {True}
+    assert compiled("streamed") == {False}
+
+
+def test_a_compiled_editor_says_the_same_and_steps_down_uncompiled(editor: SamaEditor) -> None:
+    plain = editor.edit(request(), unused_progress)
+    profiles.compile_blocks(editor.pipeline, backend="aot_eager")
+    assert np.abs(editor.edit(request(), unused_progress).astype(int) - plain).max() <= 1
+    editor.pipeline.transformer.siglip_feat_mlp.register_forward_pre_hook(out_of_memory(1))
+    assert np.abs(editor.edit(request(), unused_progress).astype(int) - plain).max() <= 1
+    assert editor.profile == "streamed"
 
 
 def test_a_second_time_it_is_the_devices_fault(editor: SamaEditor) -> None:

@@ -80,6 +80,7 @@ def test_every_setting_can_stand_in_the_file(tmp_path: Path) -> None:
         [model]
         profile = "streamed"
         attention = "fa3_fwd"
+        compile = true
         strict_prompts = true
         """,
     )
@@ -107,6 +108,7 @@ def test_every_setting_can_stand_in_the_file(tmp_path: Path) -> None:
         weights_folder=tmp_path / "models",
         profile="streamed",
         attention="fa3_fwd",
+        compile=True,
         strict_prompts=True,
     )
     assert pickle.loads(pickle.dumps(settings)) == settings
