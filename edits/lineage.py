@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edits import wire
@@ -22,6 +22,9 @@ class SourceLineage:
     size: int
     """Bytes."""
     frames: int
+    details: dict[str, Any] = field(default_factory=dict)
+    """What its index says beside timestamps and cuts: stream, picture size, rate, colour. Empty when the source was
+    recovered from a plan."""
 
 
 @dataclass(frozen=True)

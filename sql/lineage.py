@@ -71,7 +71,7 @@ def _lineage(session: Session, output: Artifact) -> Lineage:
         job=request,
         state=job.state,
         plan=_parsed(WorkingForm, made_by["plan"], output.uri) if made_by["plan"] else None,
-        source=SourceLineage(source.sha256, request.source, source.size, source.frames),
+        source=SourceLineage(source.sha256, request.source, source.size, source.frames, source.details),
         chunks=_chunks(session, output),
         code_version=made_by["code_version"],
         encoding=made_by.get("encoding", ""),

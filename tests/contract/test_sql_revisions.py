@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 
 import sql
 from edits.errors import BusyError, DatabaseError
+from edits.media.records import Check, StreamDigest
 from sql.migrations.lock import LOCK
 from sql.models import METADATA, ArtifactStream, Chunk, DailyUsage, JobModel, Share
 from sql.revisions import config, head
@@ -105,6 +106,26 @@ def test_what_the_first_revision_knew_is_carried_over(db: sql.Database) -> None:
     assert models == [("one", 1), ("two", 1)]
     assert shares == [("one", 6.0), ("two", 3.0)]
     assert sorted(usage) == [(date(2026, 5, 4), "", 3.0), (date(2026, 5, 4), "winter", 6.0)]
+
+
+def test_rows_survive_the_way_down_to_the_first_revision_and_up_again(db: sql.Database) -> None:
+    job, now = recorded_job(db), datetime(2026, 5, 4, 12, tzinfo=UTC)
+    sql.claim(db, dispatch(), [key("a"), key("b")], sql.this_process())
+    sql.record_chunk_done(db, marker("a"), marker("b"))
+    facts = (0, "done", "", 60.0, "cpu", "here", now, now, (key("a"), key("b")))
+    sql.record_attempt(db, sql.AttemptRecord("d1", 0, 0, *facts))
+    sql.end_dispatch(db, "d1", sql.DispatchState.DONE, "done")
+    sql.record_output_digest(db, job.job_id, job.output, "e" * 64, 5, [StreamDigest("video", "h264", 36, "1" * 64)])
+    sql.record_lineage(db, job.job_id, {key("a"): "a" * 64, key("b"): "b" * 64})
+    sql.record_qc(db, job.job_id, "e" * 64, [Check("frames", True, "36", "36")])
+    sql.record_approval(db, job.job_id, sql.Decision.APPROVED, "a person", sha256="e" * 64)
+    before = (sql.lineage_of(db, "e" * 64), sql.jobs(db), sql.job_events(db, job.job_id), sql.usage(db, by=["day"]))
+    down(db, "0001")
+    sql.migrate(db)
+    after = (sql.lineage_of(db, "e" * 64), sql.jobs(db), sql.job_events(db, job.job_id), sql.usage(db, by=["day"]))
+    assert after[:3] == before[:3]
+    assert [line.gpu_seconds for line in after[3]] == [line.gpu_seconds for line in before[3]] == [60.0]
+    assert sql.file_with_stream(db, ["1" * 64]) == "e" * 64
 
 
 def test_which_chunks_are_in_a_deliverable_is_carried_over_from_the_lineage(db: sql.Database) -> None:

@@ -9,6 +9,13 @@ from pathlib import Path
 import pytest
 
 import sql
+from edits import wire
+from edits.job import VideoPlan
+from edits.lineage import Lineage
+from edits.media.records import FrameIndex
+from edits.plan import plan_video
+from edits.settings import load_settings
+from tasks.catalogue import build_catalogue
 from tests.fakes.clips import write_clip
 from tests.fakes.command import Folder
 from tests.integration.test_packets import rewrapped
@@ -31,6 +38,16 @@ def settings(folder: Folder, **tables: dict[str, object]) -> None:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def planned_again(lineage: Lineage, folder: Path) -> VideoPlan:
+    """The plan, made of what lineage tells and nothing else: its keys hold all that decides pixels."""
+    assert lineage.plan is not None
+    cuts = [start for start, _ in lineage.plan.shots[1:]]
+    told = {**lineage.source.details, "pts": list(range(lineage.source.frames)), "cuts": cuts}
+    index = wire.load(FrameIndex, json.dumps(told).encode(), "lineage")
+    catalogue = build_catalogue(load_settings(folder, {}, {}))
+    return plan_video(lineage.job, index, catalogue[lineage.job.editor].weights[lineage.job.weights])
 
 
 def test_a_run_is_found_again_from_a_renamed_copy_of_its_deliverable(
@@ -59,6 +76,9 @@ def test_a_run_is_found_again_from_a_renamed_copy_of_its_deliverable(
     assert origin["settings"]["encoder_threads"] == 4
     assert origin["packages"]["numpy"]
     assert found["code_version"].startswith("0.1.0")
+    lineage = wire.load(Lineage, json.dumps(found).encode(), "lineage")
+    again = planned_again(lineage, folder.path)
+    assert [chunk.chunk_key for chunk in again.chunks] == [chunk.chunk_key for chunk in lineage.chunks]
     assert all(check["passed"] for check in found["checks"])
     assert found["checks"]
 
