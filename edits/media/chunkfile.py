@@ -139,8 +139,8 @@ class ChunkWriter:
 class ChunkReader:
     """Reads frames in order. Use as a context manager."""
 
-    def __init__(self, path: Path) -> None:
-        """Open a chunk file.
+    def __init__(self, path: Path, threads: int = _THREADS) -> None:
+        """Open a chunk file. With one thread no frame is decoded beyond the last that is asked for.
 
         Raises:
             VerificationError: not a chunk file.
@@ -153,7 +153,7 @@ class ChunkReader:
         except (FFmpegError, IndexError) as error:
             raise VerificationError(f"{path}: not a chunk file, or not there ({error}); {_AGAIN}") from error
         self._stream.thread_type = "AUTO"
-        self._stream.thread_count = _THREADS
+        self._stream.thread_count = threads
         self._seen = 0
         self._packets = self._demuxed()
 
@@ -174,22 +174,25 @@ class ChunkReader:
         """(width, height) in pixels."""
         return self._stream.codec_context.width, self._stream.codec_context.height
 
-    def frames(self) -> Iterator[Rgb]:
-        """Each frame as (H, W, 3). Call once.
+    def frames(self, first: int = 0) -> Iterator[Rgb]:
+        """Each frame from number `first` on as (H, W, 3); those before it are decoded and counted, no more. Call once.
 
         Raises:
             VerificationError: the file is damaged, or holds something else than RGB.
         """
+        number = 0
         for packet in self._packets:
             for frame in self._decoded(packet):
                 if frame.is_corrupt:
                     raise VerificationError(f"{self.path}: a frame before {self._seen} is damaged; {_AGAIN}")
-                yield self._rgb(frame)
+                if number >= first:
+                    yield self._rgb(frame)
+                number += 1
 
-    def frames_from(self, first: int) -> Iterator[tuple[int, Rgb]]:
-        """(number in the file, (H, W, 3)) of each frame from number `first` on, decoded from the key frame before it.
+    def frames_in(self, wanted: range) -> Iterator[tuple[int, Rgb]]:
+        """(number in the file, (H, W, 3)) of each frame of a range that is there, decoded from the key frame before it.
 
-        Call once, instead of `frames`; `count` knows nothing of what was passed over.
+        May be called again for another range; `frames` and `count` are of no use then.
 
         Raises:
             VerificationError: the file is damaged, or holds something else than RGB.
@@ -197,14 +200,16 @@ class ChunkReader:
         base = self._stream.time_base
         assert base is not None
         try:
-            self._container.seek(round(first / _RATE / base), stream=self._stream)
+            self._container.seek(round(wanted.start / _RATE / base), stream=self._stream)
         except FFmpegError as error:
             raise self._unreadable(error) from error
-        for packet in self._packets:
+        for packet in self._demuxed():
             for frame in self._decoded(packet):
                 number = round((frame.pts or 0) * base * _RATE)
-                if number >= first:
+                if number in wanted:
                     yield number, self._rgb(frame)
+                if number + 1 >= wanted.stop:
+                    return
 
     def count(self) -> int:
         """Number of frames in the file, by reading what is left of it without decoding. No frames come after this."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from edits.media.records import StitchChunk
 
 LOOKED_AT = 8
 """Frames of an overlap that are compared, from the first that has weight: brightness needs no more."""
+_AT_ONCE = 2
+"""Chunks that are looked at side by side: nothing else of the stitch goes on meanwhile."""
 _PER_LEVEL = {"uint8": 1.0, "uint16": 257.0}
 
 
@@ -48,7 +51,8 @@ def levels_of(chunks: Sequence[StitchChunk]) -> tuple[Levels, ...] | None:
     if len(unedited) == len(chunks):
         return None
     shared = {pair: frames for pair in _neighbours(chunks) if (frames := _shared(chunks, *pair))}
-    seen = [dict(_look(chunk, _wanted(shared, place))) for place, chunk in enumerate(chunks)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        seen = list(pool.map(_look, chunks, (_wanted(shared, place) for place in range(len(chunks)))))
     overlaps = [
         Overlap(earlier, later, _moments(seen[earlier], frames), _moments(seen[later], frames))
         for (earlier, later), frames in shared.items()
@@ -73,20 +77,21 @@ def _shared(chunks: Sequence[StitchChunk], earlier: int, later: int) -> range:
     return range(first, min(first + LOOKED_AT, chunks[earlier].end, chunks[later].end))
 
 
-def _wanted(shared: dict[tuple[int, int], range], place: int) -> list[int]:
-    return sorted({number for pair, frames in shared.items() if place in pair for number in frames})
+def _wanted(shared: dict[tuple[int, int], range], place: int) -> list[range]:
+    return [frames for pair, frames in shared.items() if place in pair and frames]
 
 
-def _look(chunk: StitchChunk, numbers: Sequence[int]) -> Iterator[tuple[int, _Seen]]:
-    if not numbers:
-        return
-    wanted = set(numbers)
-    with ChunkReader(Path(chunk.output)) as reader:
-        for offset, frame in reader.frames_from(numbers[0] - chunk.start):
-            if chunk.start + offset in wanted:
-                yield chunk.start + offset, _seen(np.ascontiguousarray(shown(frame, chunk.window)))
-            if chunk.start + offset >= numbers[-1]:
-                return
+def _look(chunk: StitchChunk, wanted: Sequence[range]) -> dict[int, _Seen]:
+    """What the chunk's output shows in each of the ranges; nothing between them is decoded."""
+    if not wanted:
+        return {}
+    found: dict[int, _Seen] = {}
+    with ChunkReader(Path(chunk.output), threads=1) as reader:
+        for frames in wanted:
+            for offset, frame in reader.frames_in(range(frames.start - chunk.start, frames.stop - chunk.start)):
+                found[chunk.start + offset] = _seen(np.ascontiguousarray(shown(frame, chunk.window)))
+    if all(number in found for frames in wanted for number in frames):
+        return found
     held, planned = count_frames(Path(chunk.output)), chunk.end - chunk.start + chunk.padding
     raise VerificationError(
         f"{chunk.output}: holds {held} frames, {planned} were planned for frames {chunk.start} to {chunk.end - 1} and "

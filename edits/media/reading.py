@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import filecmp
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -18,13 +18,13 @@ from edits.media.records import StitchChunk
 
 
 class ChunkFile:
-    """One file of a chunk. Frames are asked for in order; skipped ones are decoded all the same."""
+    """One file of a chunk. Frames are asked for in order; those before the first are decoded all the same."""
 
     def __init__(self, path: str, chunk: StitchChunk) -> None:
         self._path = path
         self._chunk = chunk
-        self._reader = ChunkReader(Path(path))
-        self._frames = self._reader.frames()
+        self._reader = ChunkReader(Path(path), threads=1)
+        self._frames: Iterator[Rgb] | None = None
         self._next = chunk.start
 
     def at(self, number: int) -> Rgb:
@@ -33,8 +33,10 @@ class ChunkFile:
         Raises:
             VerificationError: the file is damaged, or ends before that frame.
         """
-        for _ in range(number - self._next):
-            next(self._frames, None)
+        if self._frames is None:
+            self._frames = self._reader.frames(number - self._next)
+        elif number != self._next:
+            raise ValueError(f"frame {self._next} is next, not {number}")
         frame = next(self._frames, None)
         if frame is None:
             raise self._wrong_length()

@@ -11,14 +11,12 @@ from pathlib import Path
 from types import TracebackType
 
 import av
-import cv2
 import numpy as np
 
 from edits.media.blend import Takeover
 from edits.media.chunkfile import ChunkReader, ChunkWriter, Rgb
-from edits.media.colour import yuv_to_rgb
-from edits.media.formats import pixel_format, planes
-from edits.media.records import FrameIndex, StitchRequest
+from edits.media.records import StitchRequest
+from edits.media.split import Squeezer
 
 WIDTH = 416
 """Pixels of a picture at most: enough to see a step, a flicker or a ghost."""
@@ -94,10 +92,9 @@ class Samples:
 
     def __init__(self, request: StitchRequest, seams: Sequence[Seam]) -> None:
         self._wanted = frozenset(number for seam in seams for number in seam.frames)
-        self._index = request.index
         width = min(WIDTH, request.index.width) // 2 * 2
         height = max(2, round(request.index.height * width / request.index.width) // 2 * 2)
-        self._size = (width, height)
+        self._squeezer = Squeezer(request.index, width, height)
         self._writer = ChunkWriter(samples_path(request.output), 2 * width, height) if self._wanted else None
 
     def __enter__(self) -> Samples:
@@ -112,14 +109,7 @@ class Samples:
     def note(self, number: int, original: av.VideoFrame, edited: av.VideoFrame) -> None:
         """Both frames are in the source's own format."""
         if self._writer is not None and number in self._wanted:
-            self._writer.write(np.hstack([_small(frame, self._index, self._size) for frame in (original, edited)]))
-
-
-def _small(frame: av.VideoFrame, index: FrameIndex, size: tuple[int, int]) -> Rgb:
-    form = pixel_format(index.pixel_format, "source")
-    resized = [np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA)) for plane in planes(frame)[:3]]
-    mixed = np.asarray(cv2.transform(cv2.merge(resized).astype(np.float32), yuv_to_rgb(index.colour, form.depth)))
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+            self._writer.write(np.hstack([self._squeezer.rgb(frame) for frame in (original, edited)]))
 
 
 def read_samples(output: str, seams: Sequence[Seam]) -> Iterator[tuple[int, Rgb, Rgb]]:
