@@ -334,13 +334,13 @@ def read_status(store: Store, dispatch_id: str, index: int, attempt: int, worker
     return None if data is None else wire.load(WorkerStatus, data, store.uri(path))
 
 
-def workers_of(store: Store, dispatch_id: str, attempt: int) -> builtins.list[tuple[int, str]]:
-    """(shard index, worker) of every status object of one attempt: also of pods that are gone and nobody saw."""
+def workers_of(store: Store, dispatch_id: str) -> builtins.list[tuple[int, int, str]]:
+    """(shard index, attempt, worker) of every status object: also of pods that are gone and nobody saw."""
     found = []
     for path in store.list(f"dispatches/{_name(dispatch_id)}"):
-        match = re.fullmatch(rf".*/(\d+)\.{attempt}(?:\.([A-Za-z0-9_-]+))?\.status\.json", path)
+        match = re.fullmatch(r".*/(\d+)\.(\d+)(?:\.([A-Za-z0-9_-]+))?\.status\.json", path)
         if match is not None:
-            found.append((int(match[1]), match[2] or ""))
+            found.append((int(match[1]), int(match[2]), match[3] or ""))
     return found
 
 

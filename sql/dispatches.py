@@ -7,6 +7,7 @@ has one active claim by construction, and ending a dispatch ends all its claims 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -214,6 +215,14 @@ def end_dispatch(db: Database, dispatch_id: str, state: DispatchState, reason: s
         row = _load_active(session, dispatch_id, owner)
         row.state, row.reason = state, reason
         row.ended_at = utc_now()
+
+
+@patient
+def ended_dispatches(db: Database, since: datetime) -> tuple[str, ...]:
+    """Those that have ended at `since` or later."""
+    query = sa.select(Dispatch.dispatch_id).where(Dispatch.ended_at >= since).order_by(Dispatch.dispatch_id)
+    with db.read() as session:
+        return tuple(session.scalars(query))
 
 
 @patient

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 import sql
 from edits.errors import SamaflowError
-from edits.storage import Store, valid_marker
+from edits.storage import Store, read_status, valid_marker, workers_of
 from sql import ENDED, DispatchState, Unfinished
+from tasks.attempts import attempt_told_by
 from tasks.kubernetes_api import Cluster
 from tasks.kubernetes_job import SELECTOR, JobView, job_view_of
 
@@ -21,6 +22,9 @@ GRACE = timedelta(minutes=10)
 """A Job that the database does not know is left alone for so long: its flow may be about to record it."""
 UPLOAD_DAYS = 1.0
 """An upload that was begun so long ago is nobody's any more."""
+
+LATE = timedelta(days=1)
+"""For so long after its end a dispatch is looked at for workers that ended after it did."""
 
 Restart = Callable[[Unfinished], str]
 """Starts the flow of a dispatch again; says what it did, or raises what keeps it from doing so."""
@@ -31,7 +35,7 @@ class Leftover:
     """One thing that is left over."""
 
     kind: str
-    """`job`, `claim`, `flow`, `marker` or `upload`."""
+    """`job`, `claim`, `flow`, `worker`, `marker` or `upload`."""
     subject: str
     detail: str
     remedy: str
@@ -55,7 +59,11 @@ class Leftovers:
         found = [self._job(job, unfinished.get(job.dispatch_id), mend) for job in jobs]
         running = {job.dispatch_id for job in jobs}
         found += [self._dispatch(item, item.dispatch.dispatch_id in running, mend) for item in unfinished.values()]
-        return [item for item in found if item is not None] + [*self._markers(mend), *self._uploads(mend)]
+        return [item for item in found if item is not None] + [
+            *self._workers(mend),
+            *self._markers(mend),
+            *self._uploads(mend),
+        ]
 
     # -- the cluster
 
@@ -126,6 +134,24 @@ class Leftovers:
             sql.end_dispatch(self._db, dispatch_id, state, reason, owner)
 
     # -- the store
+
+    def _workers(self, mend: bool) -> Iterator[Leftover]:
+        """Workers that ended after their dispatch: the second pod of a shard, say, whose GPU-seconds were paid too."""
+        for dispatch_id in sql.ended_dispatches(self._db, datetime.now(UTC) - LATE):
+            known = sql.recorded_attempts(self._db, dispatch_id)
+            for index, attempt, worker in workers_of(self._store, dispatch_id):
+                if (index, attempt, worker) not in known:
+                    yield from self._late(dispatch_id, index, attempt, worker, mend)
+
+    def _late(self, dispatch_id: str, index: int, attempt: int, worker: str, mend: bool) -> Iterator[Leftover]:
+        status = read_status(self._store, dispatch_id, index, attempt, worker)
+        if status is None:
+            return
+        if mend:
+            sql.record_attempt(self._db, attempt_told_by(status))
+        subject = f"{dispatch_id}/{index}.{attempt}" + (f".{worker}" if worker else "")
+        detail = f"ended after its dispatch: {status.gpu_seconds:.0f} GPU-seconds are not recorded"
+        yield Leftover("worker", subject, detail, "samaflow doctor --cluster --fix records it", mend)
 
     def _markers(self, mend: bool) -> Iterator[Leftover]:
         """Chunks that are edited and that the database does not know to be."""

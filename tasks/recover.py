@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import sql
 from edits import storage, wire
@@ -18,7 +17,7 @@ from edits.job import EditJob, InputRecord, JobState, Shard, VideoPlan, WorkerSt
 from edits.lineage import Delivery
 from edits.storage import Store
 from edits.trust import local_path
-from tasks.exits import outcome_of
+from tasks.attempts import attempt_told_by
 
 RECOVERED = "recovered from the store"
 
@@ -160,7 +159,7 @@ class Recoverer:
         known = sql.recorded_attempts(self._db, dispatch_id)
         for status in statuses:
             if (status.index, status.attempt, status.worker) not in known:
-                sql.record_attempt(self._db, _attempt(status))
+                sql.record_attempt(self._db, attempt_told_by(status))
         return len(statuses)
 
     def _statuses(self, dispatch_id: str) -> Iterator[WorkerStatus]:
@@ -169,23 +168,3 @@ class Recoverer:
                 status = self._read(WorkerStatus, path)
                 if status is not None:
                     yield status
-
-
-def _attempt(status: WorkerStatus) -> sql.AttemptRecord:
-    ended = datetime.fromtimestamp(status.updated_at, UTC)
-    outcome = outcome_of(status.exit_code) if status.exit_code is not None else None
-    return sql.AttemptRecord(
-        dispatch_id=status.dispatch_id,
-        index=status.index,
-        attempt=status.attempt,
-        worker=status.worker,
-        exit_code=status.exit_code,
-        category=outcome.category if outcome else "",
-        message=outcome.summary if outcome else "nobody saw it end",
-        gpu_seconds=status.gpu_seconds,
-        device=status.device,
-        host="",
-        started_at=datetime.fromtimestamp(status.updated_at - status.gpu_seconds, UTC),
-        ended_at=ended,
-        chunks=status.edited,
-    )

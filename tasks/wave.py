@@ -206,9 +206,12 @@ class Wave:
     # -- settling
 
     def _settle_round(self) -> None:
-        """All workers have ended: record the attempts, then finish, fail or go round again."""
-        for index, name in storage.workers_of(self._run.store, self.dispatch_id, self._order.attempt):
-            if (index, name) not in self._statuses and index in self._shards:
+        """All workers have ended: record the attempts, then finish, fail or go round again.
+
+        The last words of a worker that nobody saw end are read once more: it may have said more since.
+        """
+        for index, attempt, name in storage.workers_of(self._run.store, self.dispatch_id):
+            if attempt == self._order.attempt and (index, name) not in self._read and index in self._shards:
                 self._take_status(index, name)
         self._record_attempts()
         self._settle_markers(self.missing, edited_now=True)

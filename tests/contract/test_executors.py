@@ -76,7 +76,7 @@ def test_each_shard_gets_a_worker_that_is_seen_to_its_end(executor: Executor, st
     assert [valid_marker(store, chunk.chunk_key) is not None for chunk in good] == [True, True]
     told = [read_status(store, DISPATCH, worker.index, 0, worker.name) for worker in view.workers]
     assert [status.exit_code for status in told if status] == [0, 0, 64]
-    assert workers_of(store, DISPATCH, 0) == [(worker.index, worker.name) for worker in view.workers]
+    assert workers_of(store, DISPATCH) == [(worker.index, 0, worker.name) for worker in view.workers]
 
 
 def test_a_later_round_has_workers_for_the_shards_that_it_names_alone(
@@ -85,7 +85,7 @@ def test_a_later_round_has_workers_for_the_shards_that_it_names_alone(
     put_shards(store, tmp_path, *(put_chunk(store, tmp_path, number) for number in range(3)))
     view = end(executor.begin(order(2, number=3)))
     assert [(worker.index, worker.exit_code) for worker in view.workers] == [(2, 0)]
-    assert workers_of(store, DISPATCH, 2) == [(2, view.workers[0].name)]
+    assert workers_of(store, DISPATCH) == [(2, 2, view.workers[0].name)]
 
 
 def test_stopping_ends_running_workers_and_starts_no_others(executor: Executor, store: Store, tmp_path: Path) -> None:

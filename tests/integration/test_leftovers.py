@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 import sql
+from edits import wire
 from edits.errors import BusyError
 from edits.job import JobState
-from edits.storage import Store
+from edits.storage import Store, read_status, status_path, workers_of
 from sql import DispatchState, Unfinished
 from tasks.leftovers import Leftovers, Restart
 from tests.fakes.cluster.clock import SimulatedClock
@@ -116,6 +118,25 @@ def test_a_chunk_that_is_edited_and_not_recorded_is_recorded(world: World) -> No
     assert found == {"flow", "marker"}
     assert [item.kind for item in leftovers(world).find(mend=True)] == ["flow"]
     assert all(status.record.state is not JobState.DELIVERED for status in sql.job_table(world.db))
+
+
+def test_a_worker_that_ended_after_its_dispatch_is_recorded(world: World) -> None:
+    with world.flow() as flow:
+        assert len(list(flow.edit([video(0, 2)]))) == 1
+    before = world.recorded_seconds()
+    (dispatch,) = sql.ended_dispatches(world.db, datetime.now(UTC) - timedelta(hours=1))
+    index, attempt, worker = workers_of(world.store, dispatch)[0]
+    told = read_status(world.store, dispatch, index, attempt, worker)
+    assert told is not None
+    late = replace(told, worker="late-one", gpu_seconds=7.5)
+    world.store.put_bytes(status_path(dispatch, index, attempt, late.worker), wire.dump(late))
+    (found,) = leftovers(world).find(mend=False)
+    assert (found.kind, found.subject, found.mended) == ("worker", f"{dispatch}/{index}.{attempt}.late-one", False)
+    assert "8 GPU-seconds are not recorded" in found.detail
+    (found,) = leftovers(world).find(mend=True)
+    assert found.mended
+    assert world.recorded_seconds() == {**before, "late-one": 7.5}
+    assert leftovers(world).find(mend=True) == []
 
 
 def test_an_upload_that_was_cut_off_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
