@@ -47,8 +47,7 @@ def record_attempt(db: Database, attempt: AttemptRecord) -> None:
 
 @patient
 def recorded_attempts(db: Database, dispatch_id: str) -> frozenset[tuple[int, int, str]]:
-    """What is recorded of this dispatch's workers: index of the shard, number of the try as the worker was told it, name
-    of the worker."""
+    """What is recorded of this dispatch's workers: index of the shard, number of the try as they were told, name."""
     told = sa.case((Attempt.worker == "", Attempt.attempt), else_=Attempt.round - 1)
     with db.read() as session:
         query = sa.select(Attempt.shard_index, told, Attempt.worker).where(Attempt.dispatch_id == dispatch_id)
