@@ -128,25 +128,31 @@ class Restorer:
                 self._lay(source, added, layers.inside[number], layers.mask, target)
         return result
 
-    def _add(self, source: npt.NDArray[Any], part: npt.NDArray[np.float32], target: npt.NDArray[Any]) -> None:
-        large = _enlarged(part, source, cv2.INTER_LINEAR)
-        depth = cv2.CV_8U if self._form.depth == 8 else cv2.CV_16U
-        cv2.add(source, large, dst=target, dtype=depth)
+    def _add(self, source: Plane, part: Plane, target: Plane) -> None:
+        self._put(source, _enlarged(part, source, cv2.INTER_LINEAR), target)
+
+    def _lay(self, source: Plane, added: Plane | None, inside: Plane, mask: Map, target: Plane) -> None:
+        """Source, plus `added`, plus what is missing from there to `inside` as far as the mask says.
+
+        In float32 and in place until the sum, which rounds once. Where the mask is 0 nothing but `added` reaches the
+        source's codes.
+        """
+        over = _enlarged(inside, source, cv2.INTER_LANCZOS4)
+        cv2.subtract(over, source, dst=over, dtype=cv2.CV_32F)
+        weight = _enlarged(mask, source, cv2.INTER_LINEAR)
+        if added is None:
+            self._put(source, cv2.multiply(over, weight, dst=over), target)
+            return
+        under = _enlarged(added, source, cv2.INTER_LINEAR)
+        cv2.subtract(over, under, dst=over)
+        cv2.multiply(over, weight, dst=over)
+        self._put(source, cv2.add(over, under, dst=over), target)
+
+    def _put(self, source: Plane, change: Any, target: Plane) -> None:
+        """The sum of codes and fractions of codes, rounded and kept within the depth."""
+        cv2.add(source, change, dst=target, dtype=cv2.CV_8U if self._form.depth == 8 else cv2.CV_16U)
         if self._form.depth > 8:
             np.minimum(target, self._form.peak, out=target)
-
-    def _lay(
-        self, source: npt.NDArray[Any], added: Plane | None, inside: Plane, mask: Map, target: npt.NDArray[Any]
-    ) -> None:
-        """Where the mask is exactly 0 nothing but `added` reaches the source's codes."""
-        under = source.astype(np.float32)
-        if added is not None:
-            under += _enlarged(added, source, cv2.INTER_LINEAR)
-        over = _enlarged(inside, source, cv2.INTER_LANCZOS4)
-        over -= under
-        over *= _enlarged(mask, source, cv2.INTER_LINEAR)
-        under += over
-        np.copyto(target, np.clip(np.rint(under, out=under), 0, self._form.peak, out=under), casting="unsafe")
 
 
 def _enlarged(part: Plane, target: npt.NDArray[Any], interpolation: int) -> npt.NDArray[np.float32]:

@@ -42,13 +42,17 @@ def mask_size(edit: Edit) -> tuple[int, int]:
     return max(1, width // 2), max(1, height // 2)
 
 
+def _halved(edit: Edit, levels: Difference) -> Difference:
+    """The edit's change or source at the mask's size. OpenCV halves whole levels in a fifth of float32's time."""
+    return cv2.resize(levels, mask_size(edit), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
 # -- evidence ---------------------------------------------------------------------------------------------------------
 
 
 def moved(edit: Edit) -> Map:
     """How far colours moved: the largest channel of the smoothed change, in which a model's own grain averages out."""
-    small = cv2.resize(edit.change, mask_size(edit), interpolation=cv2.INTER_AREA).astype(np.float32)
-    smooth = cv2.GaussianBlur(small, (9, 9), 1.5)
+    smooth = cv2.GaussianBlur(_halved(edit, edit.change), (9, 9), 1.5)
     red, green, blue = cv2.split(np.abs(smooth, out=smooth))
     return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
 
@@ -76,8 +80,7 @@ def redrawn(edit: Edit) -> Map:
 
 
 def _luma(edit: Edit, levels: Difference) -> Map:
-    small = cv2.resize(levels, mask_size(edit), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.transform(small.astype(np.float32), _LUMA))
+    return np.asarray(cv2.transform(_halved(edit, levels), _LUMA))
 
 
 def _near(values: Map) -> Map:
@@ -105,14 +108,15 @@ def tone_offset(edit: Edit, mask: Map | None, given: bool) -> Edit | None:
     if mask is not None:
         inside = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA))
     outside = (1 - inside)[..., None]
-    change = cv2.resize(edit.change.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    change = cv2.resize(_halved(edit, edit.change), (width, height), interpolation=cv2.INTER_AREA)
     tone = _low(change * outside, LOW) / (_low(outside, LOW) + np.float32(1e-3))
     near = np.clip((2 * _low(inside[..., None], AROUND) - 0.05) / 0.95, 0, 1)
     meant = np.float32(0) if given else _smooth_step(np.abs(tone).max(axis=-1, keepdims=True), *DRIFT)
     offset: Difference = tone * np.maximum(near, meant)
     if not np.any(offset):
         return None
-    return Edit(np.asarray(cv2.resize(edit.source, (width, height), interpolation=cv2.INTER_AREA)), offset)
+    source = cv2.resize(_halved(edit, edit.source), (width, height), interpolation=cv2.INTER_AREA)
+    return Edit(np.rint(source).astype(np.uint8), offset)
 
 
 def _low(values: Difference, reach: float) -> Difference:
