@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import sql
-from edits.errors import DatabaseError, SamaflowError
+from edits.errors import SamaflowError
 from edits.job import TERMINAL, JobState
 from edits.settings import Settings, redacted
 from edits.storage import Store
@@ -114,16 +114,13 @@ def _store(settings: Settings) -> Finding:
 
 
 def _database(settings: Settings, *, migrate: bool) -> Finding:
-    shown = redacted(settings.database)
     try:
         if migrate:
             sql.migrate(sql.connect(settings.database))
         sql.open_database(settings.database).close()
-    except DatabaseError as error:
-        return Finding("database", "broken", f"{shown}: {error}", "samaflow doctor --migrate brings it to this version")
     except SamaflowError as error:
-        return Finding("database", "broken", f"{shown}: {error}", "wait, or end the process that holds it")
-    return Finding("database", "fine", shown)
+        return Finding("database", "broken", str(error))  # which says what to do
+    return Finding("database", "fine", redacted(settings.database))
 
 
 def _scratch(settings: Settings, *, fix: bool) -> Finding:

@@ -17,10 +17,13 @@ from edits.errors import BusyError, DatabaseError, SamaflowError
 MIGRATE = "samaflow doctor --migrate"
 """The command that brings a database to the code's revision."""
 
+_FULL = "cannot grow, the disk is full: free some space, then run the same command again"
+
 _SQLITE: dict[str, tuple[type[SamaflowError], str]] = {
     "SQLITE_BUSY": (BusyError, "is locked by another process: try again when that is done"),
     "SQLITE_LOCKED": (BusyError, "is locked within this process: try again"),
-    "SQLITE_FULL": (DatabaseError, "cannot grow, the disk is full: free some space, then run the same command again"),
+    "SQLITE_FULL": (DatabaseError, _FULL),
+    "SQLITE_IOERR_SHMSIZE": (DatabaseError, _FULL),
     "SQLITE_READONLY": (DatabaseError, "cannot be written: make the file and its folder writable for this user"),
     "SQLITE_CANTOPEN": (DatabaseError, "cannot be opened: the folder must exist and be writable for this user"),
     "SQLITE_PERM": (DatabaseError, "may not be opened by this user: change the file's rights"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 
+import sql
 from tests.fakes.clips import write_clip
 from tests.fakes.command import Folder, wait_until
 
@@ -58,3 +61,15 @@ def test_a_database_that_cannot_be_used_is_said_without_its_password(folder: Fol
     assert done.returncode == 1
     assert "secret" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_newer_database_is_said_with_what_helps_and_migrating_leaves_it_alone(folder: Folder) -> None:
+    file = folder.path / "newer.db"
+    folder.environ["SAMAFLOW_DATABASE"] = f"sqlite:///{file}"
+    sql.open_database(f"sqlite:///{file}").close()
+    with closing(sqlite3.connect(file, isolation_level=None)) as newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+    for arguments in ((), ("--migrate",)):
+        (finding,) = (line for line in folder.ask("doctor", *arguments, code=1) if line["subject"] == "database")
+        assert "is at revision 9999, which this samaflow does not know: it is newer, so update" in finding["detail"]
+        assert finding["remedy"] == ""

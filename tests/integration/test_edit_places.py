@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+import sql
+from edits.errors import DatabaseError
 from edits.storage import Store
 from tests.fakes.clips import write_clip
 from tests.fakes.command import Folder, wait_until
+from tests.fakes.recorded import library, recorded_job
 from tests.fakes.s3 import BUCKET, ENVIRON, s3_server
 
 
@@ -72,6 +76,20 @@ def test_a_store_on_a_full_disk_is_said_and_the_run_ends(folder: Folder, clip: P
     summary = folder.edit("--allow", str(clip.parent), "--store", f"file://{small_disk}/store", code=1)
     assert "space" in summary["rows"][0]["message"] or "full" in summary["rows"][0]["message"]
     assert folder.deliverables() == []
+
+
+def test_a_database_on_a_full_disk_is_said_and_goes_on_when_there_is_room_again(small_disk: Path) -> None:
+    url = f"sqlite:///{small_disk}/samaflow.db"
+    library(url).close()
+    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+    with pytest.raises(DatabaseError, match="the disk is full: free some space, then run the same command again"):
+        sql.open_database(url, patience=60)
+    (small_disk / "filler").unlink()
+    db = sql.open_database(url)
+    recorded_job(db)
+    db.close()
 
 
 def test_without_a_prefect_server_the_run_starts_its_own(folder: Folder, clip: Path) -> None:
