@@ -65,10 +65,15 @@ def claim_files(db: Database, library_id: str, files: Sequence[LibraryFile], own
     """Take files on for `owner`; returns the URIs that it got: those that no other live owner works on."""
     claimed: set[str] = set()
     for first in range(0, len(files), CLAIM):
-        with db.write() as session:
-            seen(session, owner)
-            claimed |= _claim(session, library_id, files[first : first + CLAIM], owner)
+        claimed |= _claim_some(db, library_id, files[first : first + CLAIM], owner)
     return claimed
+
+
+@patient
+def _claim_some(db: Database, library_id: str, files: Sequence[LibraryFile], owner: Owner) -> set[str]:
+    with db.write() as session:
+        seen(session, owner)
+        return _claim(session, library_id, files, owner)
 
 
 def _claim(session: Session, library_id: str, files: Sequence[LibraryFile], owner: Owner) -> set[str]:

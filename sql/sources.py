@@ -46,6 +46,7 @@ def manifest_name(db: Database, manifest_id: str) -> str:
         return row.name if row else manifest_id
 
 
+@patient
 def record_source(db: Database, sha256: str, uri: str, size: int, frames: int, details_json: str = "{}") -> None:
     """A source by the digest of its bytes. Seen elsewhere the next time: the newest `uri` is kept on the source, all
     of them as artifacts. `size` in bytes; `details_json` is an object (rate, picture size, colour)."""
