@@ -39,6 +39,8 @@ SPLITS_AHEAD = 2
 """Rows that are indexed and split at once."""
 BACKLOG_PER_WORKER = 64
 """Split chunks a worker that may wait; more would only fill the store."""
+TIMING_SECONDS = 60.0
+"""How often the database is asked how long a chunk takes."""
 REMIND_SECONDS = 600.0
 """A trouble that stays is said again after so long."""
 
@@ -69,6 +71,7 @@ class Dispatcher:
         self._others = Every(LOOK_SECONDS, self._clock)
         self._prefect = Every(ASK_SECONDS, self._clock)
         self._timings: dict[tuple[str, str], Timings] = {}
+        self._timing: dict[tuple[str, str], Every] = {}
         self._told: dict[str, Every] = {}
 
     def edit(self, rows: Iterable[Row], split: Callable[[Row], Future]) -> Iterator[Prepared]:
@@ -229,8 +232,9 @@ class Dispatcher:
         wave.start_round("the first")
 
     def _timings_of(self, kind: tuple[str, str], members: Sequence[Wanted]) -> Timings:
-        """Asked once a run and kind: what was measured in earlier runs, else the card's figures."""
-        if kind not in self._timings and members:
+        """What was measured lately, in earlier runs and in this one, else the card's figures: those may be far off, and
+        the shards of a later wave must not be."""
+        if members and self._timing.setdefault(kind, Every(TIMING_SECONDS, self._clock)).due():
             self._timings[kind] = timings_of(self._run, members[0].prepared.plan)
         return self._timings.get(kind, Timings(0.0, 1.0))
 

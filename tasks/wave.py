@@ -28,6 +28,8 @@ MAX_KILLED = 10
 """Rounds that may end because workers were killed: not the chunks' fault, but not for ever."""
 READS_PER_SECOND = 8
 """Statuses that are read of one wave, at most; each worker rewrites its own at every event."""
+PATIENCE, LONGEST_PATIENCE = 0.1, 10.0
+"""Pause between two readings: this share of the time since a chunk was last done, and seconds at most."""
 RESUME_SECONDS = 5.0
 """Between two attempts to find what a dead flow has left in a cluster that does not answer."""
 NODE_FAULTS = frozenset({"crashed", "node", "start", "device"})
@@ -71,6 +73,7 @@ class Wave:
         """Workers whose last words are read."""
         self._began = datetime.now(UTC)
         self._reads = Every(0.0, clock)
+        self._news = clock.now()
         self._retries = Every(RESUME_SECONDS, clock)
         self._starting = ""
         """With which cause a round is to be started, as soon as the store answers."""
@@ -174,12 +177,15 @@ class Wave:
         due = self._reads.due()
         alive = [worker for worker in self._view.workers if worker.outcome is None and worker.started_at is not None]
         ended = [worker for worker in self._view.workers if worker.outcome is not None]
-        if due:
-            self._reads = Every(len(alive) / READS_PER_SECOND, self._clock)
-            self._reads.due()
         for worker in [*(alive if due else ()), *(w for w in ended if (w.index, w.name) not in self._read)]:
             self._take_status(worker.index, worker.name)
         self._read.update((worker.index, worker.name) for worker in ended)
+        if self._fresh:
+            self._news = self._clock.now()
+        if due:
+            patience = min(PATIENCE * (self._clock.now() - self._news), LONGEST_PATIENCE)
+            self._reads = Every(max(len(alive) / READS_PER_SECOND, patience), self._clock)
+            self._reads.due()
 
     def _take_status(self, index: int, name: str) -> None:
         try:

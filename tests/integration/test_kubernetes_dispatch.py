@@ -118,3 +118,12 @@ def _damage(world: World, seconds: float) -> None:
         for path in world.store.list("dispatches"):
             if path.endswith(".status.json"):
                 world.store.put_bytes(path, b"{")
+
+
+def test_chunks_that_take_far_longer_than_was_thought_are_still_spread_over_all_places(tmp_path: Path) -> None:
+    world = World(tmp_path / "work", kubernetes_parallelism=4)
+    world.script.chunk_seconds = 100
+    with world.cluster, world.flow() as flow:
+        assert len(drain(flow, 6, 4)) == 6
+    alone = 24 * world.script.chunk_seconds
+    assert world.elapsed < alone / 2
