@@ -25,7 +25,8 @@ from openlineage.client.facet_v2 import (
 from openlineage.client.serde import Serde
 
 from edits.job import EditJob
-from edits.lineage import Lineage
+from edits.lineage import ChunkLineage, Lineage
+from edits.shots import asked_of, instructions_of
 
 PRODUCER = "urn:samaflow"
 NAMESPACE = "samaflow"
@@ -126,7 +127,7 @@ def _edit(job: EditJob, disclose: bool) -> EditRunFacet:
     return EditRunFacet(
         job_id=job.job_id,
         project=job.project,
-        instruction=job.instruction if disclose else "",
+        instruction=instructions_of(job) if disclose else "",
         editor=job.editor,
         weights=job.weights,
         weights_digest=job.weights_digest,
@@ -185,12 +186,19 @@ def to_csv(lineages: Iterable[Lineage], disclose: bool) -> Iterable[str]:
             yield _csv_line(
                 (
                     *(lineage.uri, lineage.sha256, lineage.recorded_at, job.job_id, job.project, job.source),
-                    *(job.source_sha256, job.instruction if disclose else "", job.editor, chunk.editor_version),
+                    *(job.source_sha256, _asked(lineage, chunk) if disclose else "", job.editor, chunk.editor_version),
                     *(job.weights, job.weights_digest, chunk.seed, job.deliverable, lineage.code_version, submitted),
                     *(chunk.start, chunk.end, chunk.chunk_key, chunk.sha256, chunk.input_sha256, chunk.device),
                     chunk.seconds.get("edit", ""),
                 )
             )
+
+
+def _asked(lineage: Lineage, chunk: ChunkLineage) -> str:
+    """The instruction of the chunk's shot."""
+    shots = lineage.plan.shots if lineage.plan is not None else ()
+    found = (number for number, (start, end) in enumerate(shots) if start <= chunk.start < end)
+    return asked_of(lineage.job, next(found, 0))[0]
 
 
 def _csv_line(cells: Iterable[object]) -> str:

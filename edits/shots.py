@@ -79,3 +79,9 @@ def asked_of(job: EditJob, shot: int) -> tuple[str, int]:
         if other.shot == shot:
             return other.instruction or job.instruction, job.seed if other.seed is None else other.seed
     return job.instruction, job.seed
+
+
+def instructions_of(job: EditJob) -> str:
+    """All that the job was told, for people: `make it snow; shot 3: make it rain`."""
+    others = (f"shot {other.shot + 1}: {other.instruction}" for other in job.shots if other.instruction)
+    return "; ".join([job.instruction, *others])

@@ -13,6 +13,7 @@ from edits.job import EditJob, VideoPlan
 from edits.keys import sha256_of
 from edits.media import child
 from edits.media.records import Verification
+from edits.shots import instructions_of
 from tasks.run import Run
 from tasks.version import code_version
 
@@ -78,7 +79,7 @@ def claim_of(plan: VideoPlan, disclose: str) -> provenance.Claim:
     job = plan.job
     told = {"source_title": "source"} if disclose == "minimal" else {"source_title": _name(job.source), **_model(plan)}
     if disclose == "full":
-        told["instruction"] = job.instruction
+        told["instruction"] = instructions_of(job)
     return provenance.Claim(
         title=_name(job.output),
         job_id=job.job_id,

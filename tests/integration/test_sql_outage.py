@@ -15,10 +15,12 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 import sql
 from edits.errors import BusyError, DatabaseError
 from edits.job import JobState
+from sql.session import STATEMENT_SECONDS
 from tests.fakes.clips import write_clip
 from tests.fakes.command import Folder, wait_until
 from tests.fakes.postgresql import Server
@@ -161,6 +163,23 @@ def test_what_another_flow_holds_is_not_waited_for(tmp_path: Path) -> None:
         sql.begin_round(db, "d1", gone(mine))
     assert time.monotonic() - began < PATIENCE / 2
     db.close()
+
+
+def test_a_connection_to_postgresql_gives_up_locks_and_long_statements(postgresql: Server) -> None:
+    url = postgresql.create("limits", "migrated")
+    library(url).close()
+    db, other = sql.open_database(url, busy_seconds=0.3), sql.open_database(url)
+    recorded_job(db, JOB)
+    with db.read() as session:
+        told = [session.scalar(sa.text(f"SHOW {name}")) for name in ("lock_timeout", "statement_timeout", "TimeZone")]
+    assert told == ["300ms", f"{STATEMENT_SECONDS // 60}min", "UTC"]
+    with other.write() as session:
+        session.execute(sa.text("SELECT 1 FROM edit_job FOR UPDATE"))
+        with pytest.raises(BusyError, match="did not grant a lock in time: try again"):
+            sql.change_state(db, JOB, JobState.SPLITTING, "its turn")
+    sql.change_state(db, JOB, JobState.SPLITTING, "its turn")
+    db.close()
+    other.close()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from edits.errors import CellError
 from edits.job import ShotEdit
 from edits.output import next_version
 from edits.plan import plan_video
-from edits.shots import asked_of, parse_shots, with_shot, written_shots
+from edits.shots import asked_of, instructions_of, parse_shots, with_shot, written_shots
 from tests.fakes.intake import SAMPLED, make_index
 from tests.unit.test_plan import make_job
 
@@ -66,6 +66,13 @@ def test_another_seed_for_one_shot_changes_its_chunks_keys_alone() -> None:
     changed = {old.shot for old, new in zip(before, after, strict=True) if old.chunk_key != new.chunk_key}
     assert changed == {1}
     assert [asked_of(other, shot)[1] for shot in range(3)] == [job.seed, 7, job.seed]
+
+
+def test_all_that_a_job_was_told_is_one_text() -> None:
+    job = replace(make_job(), instruction="make it snow")
+    assert instructions_of(job) == "make it snow"
+    told = replace(job, shots=(ShotEdit(0, 7), ShotEdit(2, None, "make it rain")))
+    assert instructions_of(told) == "make it snow; shot 3: make it rain"
 
 
 def test_the_next_version_is_the_first_that_is_free() -> None:
