@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edits.media.box import box_of
 from edits.media.chunkfile import Rgb
 from edits.media.colour import rgb_to_yuv
 from edits.media.formats import Plane, copied, new_frame, pixel_format, planes
@@ -117,36 +118,22 @@ class Restorer:
             return frame if frame.format.name == self._form.name else copied(sources, self._form, *self._size)
         result, targets = new_frame(self._form, *self._size)
         for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            if number == _COLOURS:
+            if layers.outside is None or number == _COLOURS:
                 np.copyto(target, source)
-                continue
-            added = None if layers.outside is None else layers.outside[number]
-            if layers.inside is None or layers.mask is None:
-                assert added is not None
-                self._add(source, added, target)
             else:
-                self._lay(source, added, layers.inside[number], layers.mask, target)
+                self._put(source, _enlarged(layers.outside[number], source, cv2.INTER_LINEAR), target)
+        if layers.inside is not None and layers.mask is not None:
+            self._lay(layers.inside, layers.mask, targets)
         return result
 
-    def _add(self, source: Plane, part: Plane, target: Plane) -> None:
-        self._put(source, _enlarged(part, source, cv2.INTER_LINEAR), target)
-
-    def _lay(self, source: Plane, added: Plane | None, inside: Plane, mask: Map, target: Plane) -> None:
-        """Source, plus `added`, plus what is missing from there to `inside` as far as the mask says.
-
-        In float32 and in place until the sum, which rounds once. Where the mask is 0 nothing but `added` reaches the
-        source's codes.
-        """
-        over = _enlarged(inside, source, cv2.INTER_LANCZOS4)
-        cv2.subtract(over, source, dst=over, dtype=cv2.CV_32F)
-        weight = _enlarged(mask, source, cv2.INTER_LINEAR)
-        if added is None:
-            self._put(source, cv2.multiply(over, weight, dst=over), target)
-            return
-        under = _enlarged(added, source, cv2.INTER_LINEAR)
-        cv2.subtract(over, under, dst=over)
-        cv2.multiply(over, weight, dst=over)
-        self._put(source, cv2.add(over, under, dst=over), target)
+    def _lay(self, inside: Sequence[Plane], mask: Map, targets: Sequence[Plane]) -> None:
+        """The enlarged edit over what is there, as far as the mask says; away from the mask nothing is done."""
+        box = box_of(mask, [plane.shape for plane in (*inside, *targets)])
+        for part, target in zip(map(box.of, inside), map(box.of, targets), strict=False):
+            over = _enlarged(part, target, cv2.INTER_LANCZOS4)
+            cv2.subtract(over, target, dst=over, dtype=cv2.CV_32F)
+            cv2.multiply(over, _enlarged(box.of(mask), target, cv2.INTER_LINEAR), dst=over)
+            self._put(target, over, target)
 
     def _put(self, source: Plane, change: Any, target: Plane) -> None:
         """The sum of codes and fractions of codes, rounded and kept within the depth."""

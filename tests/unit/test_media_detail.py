@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
+from edits.media.box import MARGIN, box_of
 from edits.media.detail import Edit, Enlarger, Layers, Restorer, difference, edit_of, mixed, mixed_pictures
 from edits.media.formats import planes
 from edits.media.records import Colour, FrameIndex
@@ -89,3 +91,50 @@ def test_upscale_writes_the_edited_colour_with_the_sources_matrix_and_range() ->
 def test_pictures_that_agree_are_mixed_to_exactly_themselves() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.float32)
     assert np.array_equal(mixed_pictures([(picture, 1 / 3), (picture, 2 / 3)]), picture)
+
+
+def local_mask(size: tuple[int, int], at: tuple[int, int]) -> np.ndarray:
+    """(h, w): a soft spot."""
+    mask = np.zeros(size[::-1], np.float32)
+    mask[at[1], at[0]] = 20
+    return np.minimum(cv2.GaussianBlur(mask, (5, 5), 1.0), 1)
+
+
+@pytest.mark.parametrize("at", [(40, 20), (2, 2), (61, 45)])
+def test_a_box_holds_what_the_mask_touches_and_a_margin_and_cuts_every_size_between_pixels(at: tuple[int, int]) -> None:
+    mask = local_mask((64, 48), at)
+    box = box_of(mask, [(96, 128), (216, 384), (108, 192)])
+    inside = np.zeros_like(mask, bool)
+    box.of(inside)[...] = True
+    touched = cv2.dilate((mask > 0).astype(np.uint8), np.ones((2 * MARGIN + 1, 2 * MARGIN + 1))) > 0
+    assert np.all(inside[touched])
+    assert inside.mean() < 0.5
+    for height, width in ((96, 128), (216, 384), (108, 192)):
+        for span, side in ((box.rows, height), (box.columns, width)):
+            assert all((place * side).denominator == 1 for place in span)
+
+
+def test_sizes_without_a_common_line_are_taken_whole() -> None:
+    box = box_of(local_mask((53, 47), (20, 20)), [(95, 107)])
+    assert (box.rows, box.columns) == ((0, 1), (0, 1))
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le"])
+@pytest.mark.parametrize("toned", [False, True])
+def test_an_edit_laid_in_a_box_is_the_whole_picture_laid_by_the_mask(pixel_format: str, toned: bool) -> None:
+    size, working = (384, 216), (128, 72)
+    frame, restorer = drawn(3, size, pixel_format), Restorer(index(pixel_format, size))
+    drawing = np.random.default_rng(1).integers(0, 256, (72, 128, 3), np.uint8)
+    edit, mask = Edit(grey(90).repeat(3, 0).repeat(4, 1), drawing.astype(np.int16) - 90), local_mask((64, 36), (20, 12))
+    inside = restorer.picture(edit)
+    added = [np.full(working[::-1], 8, np.float32)] * 3 if toned else None
+    result = restorer.apply(frame, Layers(added, inside, mask))
+    for source, part, found in zip(planes(frame), inside, planes(result), strict=True):
+        sides = source.shape[::-1]
+        under = source.astype(np.float32) + (8 if toned else 0)
+        over = cv2.resize(part, sides, interpolation=cv2.INTER_LANCZOS4)
+        weight = cv2.resize(mask, sides, interpolation=cv2.INTER_LINEAR)
+        peak = 1023 if found.dtype == np.uint16 else 255
+        wanted = np.clip(under + weight * (over - under), 0, peak)
+        assert np.abs(found - wanted).max() < 0.51
+        assert np.array_equal(found[weight == 0], under[weight == 0])
