@@ -151,6 +151,8 @@ class Lineage:
     """What was compared on the file before it was published."""
     reviews: tuple[Review, ...] = ()
     """The oldest first."""
+    worker_images: tuple[str, ...] = ()
+    """Container images, by digest, of the workers that edited the chunks; none where they were processes."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for `--json`: the field names above are its stable keys."""

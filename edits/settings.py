@@ -148,7 +148,7 @@ class Settings:
     workers: int = _setting("executor.workers", _whole(1, 256), 1)
     """Local worker processes; one a GPU, or one on the CPU, is best."""
     image_digest: str = _setting("executor.image_digest", TEXT, "")
-    """Digest of the container image that this runs in, kept with what it makes; images set it themselves."""
+    """Container image that this runs in, by digest, kept with what it makes; the work pool on Kubernetes sets it."""
     kubernetes_namespace: str = _setting("kubernetes.namespace", NAME, "samaflow")
     """Namespace in which GPU Jobs are made."""
     kubernetes_context: str = _setting("kubernetes.context", TEXT, "")

@@ -130,6 +130,7 @@ def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
         yield "submitted by", f"{lineage.origin.submitted_by}, flow run {lineage.origin.flow_run_id or 'none'}"
         yield "installed", f"lock {lineage.origin.lock_digest}"
         yield "image", lineage.origin.image_digest or "none"
+    yield from (("worker image", image) for image in lineage.worker_images)
     yield "credentials", lineage.credentials or "none"
     for review in lineage.reviews:
         yield review.decision, f"by {review.reviewer}, {review.at}" + (f": {review.reason}" if review.reason else "")

@@ -18,7 +18,7 @@ from edits.media.records import Check, StreamDigest
 from sql.artifacts import newest_output
 from sql.edit_jobs import full_id, request_of
 from sql.flow_runs import flow_run_of
-from sql.models import Approval, Artifact, ArtifactInput, Chunk, Job, ModelVersion, QcResult, Source
+from sql.models import Approval, Artifact, ArtifactInput, Attempt, Chunk, Job, ModelVersion, QcResult, Source
 from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
@@ -59,6 +59,7 @@ def _by_job(session: Session, prefix: str) -> Artifact:
 def _lineage(session: Session, output: Artifact) -> Lineage:
     made_by = output.details
     job = session.get_one(Job, output.job_id)
+    chunks = _chunks(session, output)
     request = request_of(made_by["job"], job.job_id)
     source = session.get_one(Source, request.source_sha256)
     return Lineage(
@@ -72,13 +73,14 @@ def _lineage(session: Session, output: Artifact) -> Lineage:
         state=job.state,
         plan=_parsed(WorkingForm, made_by["plan"], output.uri) if made_by["plan"] else None,
         source=SourceLineage(source.sha256, request.source, source.size, source.frames, source.details),
-        chunks=_chunks(session, output),
+        chunks=chunks,
         code_version=made_by["code_version"],
         encoding=made_by.get("encoding", ""),
         credentials=made_by.get("credentials", ""),
         origin=_origin(session, output.owner_id),
         checks=_checks(session, output),
         reviews=_reviews(session, output),
+        worker_images=_images(session, {chunk.dispatch_id for chunk in chunks}),
     )
 
 
@@ -98,6 +100,11 @@ def _reviews(session: Session, output: Artifact) -> tuple[Review, ...]:
     return tuple(
         Review(row.decision, row.reviewer, row.reason, row.sha256, row.recorded_at.isoformat()) for row in rows
     )
+
+
+def _images(session: Session, dispatch_ids: set[str]) -> tuple[str, ...]:
+    ran = sa.select(Attempt.image).distinct().where(Attempt.dispatch_id.in_(dispatch_ids), Attempt.image != "")
+    return tuple(session.scalars(ran.order_by(Attempt.image)))
 
 
 def _copies(session: Session, output: Artifact) -> tuple[str, ...]:

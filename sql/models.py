@@ -245,6 +245,8 @@ class Attempt(Base):
     attempt: Mapped[int]
     worker: Mapped[str] = _word(64)
     """Name of the pod; empty for a process."""
+    image: Mapped[str] = _text()
+    """Container image of the pod, by digest."""
     exit_code: Mapped[int | None]
     category: Mapped[str] = _word(32)
     message: Mapped[str] = _text()

@@ -217,6 +217,8 @@ class AttemptRecord:
     currency: str = ""
     worker: str = ""
     """Name of the pod; empty for a process, of which there is one a shard and round."""
+    image: str = ""
+    """Container image of the pod as its node resolved it, by digest; empty for a process."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ class WorkerView:
     """None while it lives, or when nobody saw it end; negative for a signal."""
     outcome: Outcome | None = None
     """None while it lives."""
+    image: str = ""
+    """Container image of the pod, by digest; empty for a process."""
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,7 @@ class KubernetesRound:
                 ended_at=(pod.ended_at or now) if outcome is not None else None,
                 exit_code=pod.exit_code if pod.over else None,
                 outcome=outcome,
+                image=pod.image,
             )
 
     # -- when it does not get on

@@ -47,6 +47,8 @@ class Pod:
     started_at: datetime | None
     ended_at: datetime | None
     deleting: bool
+    image: str
+    """What the node resolved the container's image to: `registry/name@sha256:...`; empty until it is pulled."""
 
     @property
     def over(self) -> bool:
@@ -58,7 +60,8 @@ def pod_of(whole: Json) -> Pod:
     metadata, status = whole["metadata"], whole.get("status") or {}
     conditions = {item["type"]: item for item in status.get("conditions") or () if item.get("status") == "True"}
     scheduled: Json = next((item for item in status.get("conditions") or () if item["type"] == "PodScheduled"), {})
-    state: Json = next((item.get("state") or {} for item in status.get("containerStatuses") or ()), {})
+    container: Json = next(iter(status.get("containerStatuses") or ()), {})
+    state: Json = container.get("state") or {}
     ended, waiting = state.get("terminated") or {}, state.get("waiting") or {}
     labels = metadata.get("labels") or {}
     index = labels.get(INDEX) or (metadata.get("annotations") or {}).get(INDEX) or "-1"
@@ -81,6 +84,7 @@ def pod_of(whole: Json) -> Pod:
         started_at=_moment_or_none((state.get("running") or ended).get("startedAt") or status.get("startTime")),
         ended_at=_moment_or_none(ended.get("finishedAt")),
         deleting=bool(metadata.get("deletionTimestamp")),
+        image=container.get("imageID") or "",
     )
 
 

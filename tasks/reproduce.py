@@ -101,6 +101,7 @@ def _differences(before: Lineage, after: Lineage, catalogue: Catalogue) -> Itera
         "device": (_devices(before), _devices(after)),
         "encoder": (before.encoding, after.encoding),
         "image": (_image(before), _image(after)),
+        "worker image": (", ".join(before.worker_images), ", ".join(after.worker_images)),
     }
     for what, (then, now) in pairs.items():
         if then != now:

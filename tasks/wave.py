@@ -320,6 +320,7 @@ class Wave:
             chunks=self._paid_for(index, status),
             price=self._run.settings.gpu_hour_cost,
             currency=self._run.settings.currency,
+            image=worker.image if worker is not None else "",
         )
 
     def _paid_for(self, index: int, status: WorkerStatus | None) -> tuple[str, ...]:

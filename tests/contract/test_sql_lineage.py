@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from edits.lineage import Lineage
 from edits.media.records import Check, StreamDigest
 from flows.answers import show_lineage
 from sql.models import Approval, ArtifactInput, QcResult
-from tests.fakes.recorded import SOURCE, edit_job, key, marker, plan, recorded_job
+from tests.fakes.recorded import SOURCE, dispatch, edit_job, key, marker, plan, recorded_job
 
 JOB = "0" * 16
 OUT = f"file:///out/{JOB}.mp4"
@@ -215,6 +216,16 @@ def test_checks_are_kept_with_the_deliverable_that_they_are_about(db: sql.Databa
     with db.read() as session:
         rows = list(session.scalars(sa.select(QcResult).order_by(QcResult.qc_result_id)))
     assert [(row.name, row.passed, row.sha256) for row in rows] == [("frames", True, BYTES), ("duration", False, BYTES)]
+
+
+def test_the_images_that_workers_ran_are_told_with_what_they_edited(db: sql.Database) -> None:
+    delivered(db)
+    sql.claim(db, dispatch(), [key("a")], sql.this_process())
+    now = datetime(2026, 5, 4, tzinfo=UTC)
+    for name, image in (("pod-a", "gpu@sha256:1"), ("pod-b", "gpu@sha256:1"), ("pod-c", "")):
+        facts = (0, "done", "", 1.0, "cpu", "here", now, now)
+        sql.record_attempt(db, sql.AttemptRecord("d1", 0, 0, *facts, worker=name, image=image))
+    assert sql.lineage_of(db, JOB).worker_images == ("gpu@sha256:1",)
 
 
 def test_what_people_decided_is_told_with_the_deliverable(db: sql.Database) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 import sql
 from edits.errors import StoreError
 from edits.job import JobState
+from sql.models import Attempt
 from tests.fakes.cluster.clock import SimulatedClock
+from tests.fakes.cluster.controller import IMAGE
 from tests.fakes.cluster.flow import ScriptedFlow, video
 from tests.fakes.cluster.world import World
 
@@ -29,7 +32,10 @@ def test_videos_are_edited_by_indexed_jobs_and_nothing_is_left(world: World) -> 
         counts = sql.counts(flow.run.db)
         assert counts[JobState.DELIVERED] == 4
         stuck = sql.adoptable(flow.run.db, video(0, 5).missing)
+        with flow.run.db.read() as session:
+            images = set(session.scalars(sa.select(Attempt.image)))
     assert stuck == []
+    assert images == {IMAGE}
     assert len(world.script.edits) == len(set(world.script.edits)) == 20
 
 

@@ -11,6 +11,7 @@ from edits.errors import SettingsError
 from tasks.executor import RoundOrder
 from tasks.kubernetes_job import checked_template, job_view_of, load_template, priority_class, toleration
 from tasks.kubernetes_pods import outcome_of_pod, pod_of, trouble_of_pod
+from tests.fakes.cluster.controller import IMAGE
 from tests.fakes.cluster.flow import settings_of
 
 AT = "2026-11-26T12:00:00Z"
@@ -24,7 +25,7 @@ def pod(phase: str, state: dict[str, Any] | None = None, conditions: list[dict[s
         "status": {"phase": phase, "conditions": conditions or [], **status},
     }
     if state is not None:
-        body["status"]["containerStatuses"] = [{"name": "worker", "state": state}]
+        body["status"]["containerStatuses"] = [{"name": "worker", "state": state, "imageID": IMAGE}]
     return pod_of(body)
 
 
@@ -221,3 +222,7 @@ def test_words_of_tolerations_and_classes_are_checked() -> None:
         toleration("a:Never")
     with pytest.raises(SettingsError, match="'high'"):
         priority_class({"high": "x"}, 0)
+
+
+def test_a_pods_image_is_what_its_node_resolved_it_to() -> None:
+    assert (pod("Succeeded", ended(0, "Completed")).image, pod("Pending").image) == (IMAGE, "")

@@ -191,6 +191,12 @@ def test_nothing_is_reached_but_by_name() -> None:
                 assert rule.get("to") or rule.get("from")
 
 
+def test_a_flow_run_knows_the_image_that_it_runs_in(flow_run_job: Json) -> None:
+    (container,) = flow_run_job["spec"]["template"]["spec"]["containers"]
+    told = {line["name"]: line["value"] for line in container["env"]}
+    assert (told["A"], told["SAMAFLOW_IMAGE_DIGEST"]) == ("b", container["image"])
+
+
 def test_every_pod_is_known_to_the_policies(flow_run_job: Json) -> None:
     """A pod whose component no policy names reaches nothing; a component that no pod has is a slip of the pen."""
     for overlay in OVERLAYS:

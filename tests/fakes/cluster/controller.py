@@ -17,6 +17,8 @@ from tests.fakes.cluster.objects import Json, Objects, Place
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 JOB = "batch.kubernetes.io/job-name"
+IMAGE = "registry.example.com/samaflow-gpu@sha256:" + "ab" * 32
+"""What its nodes resolve every image to."""
 
 
 @dataclass(frozen=True)
@@ -425,7 +427,7 @@ def _avoided(spec: Json) -> set[str]:
 
 
 def _container(state: Json) -> Json:
-    return {"name": "worker", "state": state, "restartCount": 0}
+    return {"name": "worker", "state": state, "restartCount": 0, "imageID": IMAGE}
 
 
 def _condition(body: Json, kind: str, status: str, reason: str, now: float, message: str = "") -> None:
