@@ -1,15 +1,14 @@
-"""Which revision a database is at, and bringing it to the code's. Needs no alembic.ini, wherever it is called."""
+"""Which revision a database is at, and bringing it to the code's. Needs no alembic.ini, wherever it is called.
+
+Alembic is imported where something is migrated: with what it brings along it is a seventh of a command's start.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
@@ -18,16 +17,26 @@ from sql.owners import at_work
 from sql.session import BUSY_SECONDS, Database, connect
 from sql.translation import MIGRATE
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def head() -> str:
     """The revision that this code needs."""
-    return str(ScriptDirectory.from_config(config()).get_current_head())
+    return max(_known())
+
+
+def _known() -> set[str]:
+    """Revisions are numbered, and their files begin with the number."""
+    return {path.name.partition("_")[0] for path in MIGRATIONS.glob("versions/[0-9]*.py")}
 
 
 def config(connection: Connection | None = None) -> Config:
     """Alembic's configuration; its commands work on `connection`, in the transaction that is open there."""
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     made.attributes["connection"] = connection
@@ -51,10 +60,15 @@ def migrate(database: Database) -> None:
         found = _revision(session)
         if found not in (None, head()):
             _refuse_while_flows_run(database, session)
-        try:
-            command.upgrade(config(session.connection()), "head")
-        except CommandError as error:
-            raise _other_revision(database, _revision(session)) from error
+        if found is not None and found not in _known():
+            raise _other_revision(database, found)
+        _upgrade(session)
+
+
+def _upgrade(session: Session) -> None:
+    from alembic import command
+
+    command.upgrade(config(session.connection()), "head")
 
 
 def _refuse_while_flows_run(database: Database, session: Session) -> None:
@@ -96,12 +110,15 @@ def _create(database: Database) -> str | None:
     # Another process may be doing the same: who gets the lock second finds the tables there.
     with database.write() as session:
         if not sa.inspect(session.connection()).get_table_names():
-            command.upgrade(config(session.connection()), "head")
+            _upgrade(session)
         return _revision(session)
 
 
 def _revision(session: Session) -> str | None:
-    return MigrationContext.configure(session.connection()).get_current_revision()
+    if not sa.inspect(session.connection()).has_table("alembic_version"):
+        return None
+    found: str | None = session.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 def _other_revision(database: Database, found: str | None) -> DatabaseError:
@@ -109,8 +126,7 @@ def _other_revision(database: Database, found: str | None) -> DatabaseError:
         return DatabaseError(
             f"the database {database} has no tables of samaflow's: name another one, or run `{MIGRATE}` to make them"
         )
-    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
-    if found in known:
+    if found in _known():
         return DatabaseError(
             f"the database {database} is at revision {found}, this samaflow needs {head()}: "
             f"stop running flows, then run `{MIGRATE}`"

@@ -80,6 +80,10 @@ def test_every_constraint_and_index_has_a_name_of_the_convention() -> None:
         assert all(name.startswith(prefixes) for name in names), table.name
 
 
+def test_the_file_with_the_highest_number_is_alembics_head() -> None:
+    assert ScriptDirectory.from_config(config()).get_current_head() == head()
+
+
 def test_migrations_run_up_down_and_up_again_with_rows_in_the_tables(db: sql.Database) -> None:
     recorded_job(db)
     sql.record_chunk_done(db, marker("a"))

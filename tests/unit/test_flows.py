@@ -49,6 +49,11 @@ def test_the_flow_side_and_the_idle_worker_load_no_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
+def test_a_command_that_asks_loads_neither_prefect_nor_what_migrates() -> None:
+    check = "import flows.cli, sys; sys.exit(bool({'prefect', 'alembic'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
 def test_the_worker_loads_neither_prefect_nor_a_database() -> None:
     check = "import tasks.gpu, sys; sys.exit(bool({'prefect', 'sqlalchemy', 'kubernetes'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
