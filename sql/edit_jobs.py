@@ -85,9 +85,9 @@ def jobs(
     db: Database,
     manifest_id: str | None = None,
     states: Collection[JobState] | None = None,
-    limit: int = 1000,
+    limit: int | None = 1000,
 ) -> tuple[JobRecord, ...]:
-    """A manifest's jobs in the order of its lines, or all, the last changed first."""
+    """A manifest's jobs in the order of its lines, or all, the last changed first; at most `limit` of them."""
     with db.read() as session:
         return tuple(record_of(session, row) for row in rows_of(session, manifest_id, states, limit))
 
@@ -109,7 +109,9 @@ def delivered_jobs(db: Database) -> tuple[str, ...]:
         return tuple(session.scalars(sa.select(Job.job_id).where(Job.state == JobState.DELIVERED).order_by(Job.job_id)))
 
 
-def rows_of(session: Session, manifest_id: str | None, states: Collection[JobState] | None, limit: int) -> list[Job]:
+def rows_of(
+    session: Session, manifest_id: str | None, states: Collection[JobState] | None, limit: int | None
+) -> list[Job]:
     query = sa.select(Job).limit(limit)
     if manifest_id is None:
         query = query.order_by(Job.updated_at.desc(), Job.job_id)

@@ -250,7 +250,7 @@ def _page_chunk(run: Run, chunk: Chunk) -> PageChunk:
 
 def write_index(run: Run, manifest_id: str) -> str:
     """Write the page of a manifest, which leads to those of its jobs; returns its path in the store."""
-    cards = tuple(card_of(run.store, record) for record in sql.jobs(run.db, manifest_id))
+    cards = tuple(card_of(run.store, record) for record in sql.jobs(run.db, manifest_id, limit=None))
     path = storage.manifest_page_path(manifest_id)
     run.store.put_bytes(
         path, review_page.render_index(ReviewIndex(sql.manifest_name(run.db, manifest_id), manifest_id, cards)).encode()

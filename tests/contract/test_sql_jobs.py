@@ -99,6 +99,7 @@ def test_jobs_of_a_manifest_come_in_the_order_of_its_lines(db: sql.Database) -> 
         sql.record_job(db, edit_job(f"{line}" * 16, line))
     assert [record.job.line for record in sql.jobs(db, MANIFEST)] == [2, 3, 4]
     assert [record.job.line for record in sql.jobs(db, MANIFEST, limit=1)] == [2]
+    assert len(sql.jobs(db, MANIFEST, limit=None)) == 3
 
 
 def test_jobs_are_chosen_by_state(db: sql.Database) -> None:
