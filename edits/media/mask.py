@@ -19,6 +19,7 @@ import numpy as np
 from edits.media.detail import Difference, Edit, Map
 
 Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 REACH = 2
 """Frames: evidence counts this long before and after (the largest), and then the mean of as many on either side."""
@@ -149,17 +150,17 @@ METHODS = {
 
 def steady(items: Iterable[tuple[Item, Map | None]]) -> Iterator[tuple[Item, Map | None]]:
     """Each item of a shot with its evidence spread over time, so that a mask does not flicker; None is no evidence."""
-    peaks = ((item, _largest(near)) for (item, _), near in windowed(items, REACH))
-    return ((item, _mean(near)) for (item, _), near in windowed(peaks, REACH))
+    peaks = ((item, _largest(near)) for item, near in windowed(items, REACH))
+    return ((item, _mean(near)) for item, near in windowed(peaks, REACH))
 
 
-def _largest(near: tuple[tuple[Item, Map | None], ...]) -> Map | None:
-    found = [evidence for _, evidence in near if evidence is not None]
+def _largest(near: tuple[Map | None, ...]) -> Map | None:
+    found = [evidence for evidence in near if evidence is not None]
     return reduce(_larger, found) if found else None
 
 
-def _mean(near: tuple[tuple[Item, Map | None], ...]) -> Map | None:
-    found = [evidence for _, evidence in near if evidence is not None]
+def _mean(near: tuple[Map | None, ...]) -> Map | None:
+    found = [evidence for evidence in near if evidence is not None]
     return np.asarray(reduce(np.add, found) / np.float32(len(near))) if found else None
 
 
@@ -182,18 +183,19 @@ def _smooth_step(values: Difference, low: float, high: float) -> Difference:
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
-def windowed(items: Iterable[Item], reach: int) -> Iterator[tuple[Item, tuple[Item, ...]]]:
-    """Each item with all that are at most `reach` places away from it, itself included, in order."""
-    held: deque[Item] = deque(maxlen=2 * reach + 1)
-    waiting = 0
-    for item in items:
-        held.append(item)
-        waiting += 1
-        if waiting > reach:
-            waiting -= 1
-            yield held[-1 - reach], tuple(held)
+def windowed(items: Iterable[tuple[Item, Value]], reach: int) -> Iterator[tuple[Item, tuple[Value, ...]]]:
+    """Each item with the values of all that are at most `reach` places away from it, its own included, in order.
+
+    What has been given is held no longer: items have pictures of megabytes in them.
+    """
+    near: deque[Value] = deque(maxlen=2 * reach + 1)
+    waiting: deque[Item] = deque()
+    for item, value in items:
+        near.append(value)
+        waiting.append(item)
+        if len(waiting) > reach:
+            yield waiting.popleft(), tuple(near)
     while waiting:
-        if len(held) > reach + waiting:
-            held.popleft()
-        yield held[-waiting], tuple(held)
-        waiting -= 1
+        if len(near) > reach + len(waiting):
+            near.popleft()
+        yield waiting.popleft(), tuple(near)

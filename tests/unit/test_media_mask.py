@@ -108,6 +108,6 @@ def test_evidence_comes_before_and_goes_after_what_it_stands_for() -> None:
 
 @given(count=st.integers(0, 12), reach=st.integers(0, 4))
 def test_windows_hold_each_items_neighbours(count: int, reach: int) -> None:
-    found = list(windowed(range(count), reach))
+    found = list(windowed(((n, n) for n in range(count)), reach))
     expected = [(n, tuple(range(max(0, n - reach), min(count, n + reach + 1)))) for n in range(count)]
     assert found == expected
