@@ -65,7 +65,7 @@ class Trust:
         if scheme and scheme not in self.schemes:
             raise TrustError(f"{_shown(uri)}: '{scheme}:' is not allowed. {self._allowed_schemes()}")
         if not scheme and str(base).startswith("s3:"):
-            place, scheme = f"{str(base).rstrip('/')}/{place}", "s3"
+            place, scheme = f"{str(base).rstrip('/')}/{place.removeprefix('./')}", "s3"
         if scheme == "s3":
             return self._object(uri, place)
         return self._file(uri, place, base)

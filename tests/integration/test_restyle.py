@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edits.errors import BadRowError, SettingsError
+import sql
+from edits.errors import BadRowError, PermanentError, SettingsError, SourceError
 from edits.library import VIDEOS
+from edits.storage import Store
 from edits.survey import Verdict
 from tasks.budget import Budget
 from tasks.conclude import SomeJobsFailedError
@@ -18,7 +26,10 @@ from tasks.library import Library, LibraryResult, result_of, settle, take_on
 from tasks.run import open_run
 from tests.fakes.chain import edit_plainly
 from tests.fakes.clips import write_clip
+from tests.fakes.command import wait_until
+from tests.fakes.s3 import BUCKET, ENVIRON, TroubledS3, s3_server
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 STYLE = {"instruction": "turn it sepia", "editor": "grade"}
 
 
@@ -36,8 +47,8 @@ def wanted(**changes: object) -> Library:
     return Library(**{**facts, **changes})  # type: ignore[arg-type]
 
 
-def restyle(**changes: object) -> LibraryResult:
-    with open_run([]) as run:
+def restyle(allow: str = ".", **changes: object) -> LibraryResult:
+    with open_run([], [allow]) as run:
         taken = take_on(run, wanted(**changes))
         summary = None
         if taken.files:
@@ -78,6 +89,41 @@ def test_two_runs_at_once_never_take_on_the_same_file_and_a_dead_run_leaves_all_
         assert [judged.verdict for judged in (*taken.files, *taken.passed_over)] == [Verdict.LEFT, Verdict.ELSEWHERE]
 
 
+TAKE_ON = """
+from tests.integration.test_restyle import open_run, take_on, wanted
+take_on(open_run([]), wanted(max_videos=3000))
+"""
+
+
+def test_a_run_killed_while_it_takes_a_library_on_leaves_every_file_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rushes").mkdir()
+    for number in range(3000):
+        (tmp_path / "rushes" / f"{number}.mp4").touch()
+    with open_run([]) as run:
+        assert sql.library_items(run.db, "", run.owner) == {}
+    command = [sys.executable, "-c", TAKE_ON]
+    taking_on = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    wait_until(lambda: claimed(tmp_path) >= 1000, "the first thousand files to be taken on")
+    taking_on.kill()
+    assert taking_on.wait() == -signal.SIGKILL
+    begun = claimed(tmp_path)
+    assert 1000 <= begun < 3000
+    with open_run([]) as run:
+        taken = take_on(run, wanted(max_videos=3000))
+        verdicts = Counter(judged.verdict for judged in taken.files)
+        assert verdicts == {Verdict.LEFT: begun, Verdict.NEW: 3000 - begun}
+
+
+def claimed(folder: Path) -> int:
+    """Files of libraries that a run holds."""
+    with closing(sqlite3.connect(folder / ".samaflow" / "samaflow.db")) as db:
+        (count,) = db.execute("SELECT count(*) FROM library_item WHERE owner_id IS NOT NULL").fetchone()
+    return int(count)
+
+
 def test_an_unknown_style_names_the_field_and_takes_nothing_on(rushes: Path) -> None:
     with open_run([]) as run:
         with pytest.raises(BadRowError, match=r"column 'editor'.*no editor is called 'grad'.*Did you mean 'grade'"):
@@ -97,3 +143,28 @@ def test_a_budget_needs_a_price_and_leaves_what_it_does_not_begin(rushes: Path) 
         settle(run, taken)
     with open_run([]) as run:
         assert [judged.verdict for judged in take_on(run, wanted()).files] == [Verdict.LEFT, Verdict.LEFT]
+
+
+def test_a_library_in_a_bucket_is_done_once_and_what_changes_there_again(
+    rushes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as url, TroubledS3(url) as s3:
+        for name, value in {**ENVIRON, "AWS_ENDPOINT_URL": s3.url}.items():
+            monkeypatch.setenv(name, value)
+        bucket = Store(f"s3://{BUCKET}", endpoint_url=url)
+        bucket.put_file("rushes/day 1/b.mp4", rushes / "day 1" / "b.mp4")
+        places = {"root": f"s3://{BUCKET}/rushes", "mirror": f"s3://{BUCKET}/results"}
+        assert restyle(f"s3://{BUCKET}", **places).counts == {"new": 1}
+        assert [path.rpartition("/")[0] for path in bucket.list("results")] == ["results/day 1"]
+        assert restyle(f"s3://{BUCKET}", **places).counts == {"done": 1}
+        bucket.put_file("rushes/day 1/b.mp4", rushes / "a.mp4")
+        with open_run([], [f"s3://{BUCKET}"]) as run:
+            assert [judged.verdict for judged in take_on(run, wanted(**places)).files] == [Verdict.CHANGED]
+
+        s3.faults.append("denied")
+        with pytest.raises(PermanentError, match=r"library s3://samaflow-test/rushes.*permission denied.*check the"):
+            restyle(f"s3://{BUCKET}", **places)
+        with pytest.raises(SourceError, match=r"library s3://samaflow-test/other.*Check the bucket and the prefix"):
+            restyle(f"s3://{BUCKET}", **{**places, "root": f"s3://{BUCKET}/other"})
+        with pytest.raises(SourceError, match=r"library s3://nowhere.*no such bucket"):
+            restyle("s3://nowhere", root="s3://nowhere/rushes")

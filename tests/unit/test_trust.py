@@ -250,6 +250,7 @@ def test_an_object_elsewhere_is_refused(trust: Trust, root: Path, uri: str, says
 
 def test_a_relative_path_of_a_manifest_in_a_bucket_stays_below_it(trust: Trust) -> None:
     assert "'..'" in refusal(trust, "../a.mp4", BUCKET)
+    assert trust.resolve("./a.mp4", BUCKET) == trust.resolve("a.mp4", f"{BUCKET}/") == f"{BUCKET}/a.mp4"
 
 
 def test_schemes_that_the_settings_leave_out_are_refused(root: Path) -> None:
