@@ -93,13 +93,13 @@ def file_with_stream(db: Database, digests: Collection[str]) -> str | None:
         return session.scalars(same.order_by(Artifact.recorded_at.desc()).limit(1)).first()
 
 
-def _last(db: Database, query: sa.Select[Artifact]) -> ArtifactRecord | None:
+def _last(db: Database, query: sa.Select[tuple[Artifact]]) -> ArtifactRecord | None:
     with db.read() as session:
         row = session.scalars(_newest_first(query).limit(1)).first()
         return _record_of(row) if row else None
 
 
-def _newest_first(query: sa.Select[Artifact]) -> sa.Select[Artifact]:
+def _newest_first(query: sa.Select[tuple[Artifact]]) -> sa.Select[tuple[Artifact]]:
     return query.order_by(Artifact.recorded_at.desc(), Artifact.artifact_id.desc())
 
 

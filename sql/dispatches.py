@@ -111,7 +111,7 @@ def unwanted_chunks(db: Database, dispatch_id: str) -> tuple[str, ...]:
         return tuple(session.scalars(query))
 
 
-def _held_by(dispatch_id: str) -> sa.Select[str]:
+def _held_by(dispatch_id: str) -> sa.Select[tuple[str]]:
     query = sa.select(Chunk.chunk_key).join(Dispatch).where(Chunk.dispatch_id == dispatch_id, _ACTIVE)
     return query.order_by(Chunk.chunk_key)
 

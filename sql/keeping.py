@@ -64,7 +64,7 @@ def forget_chunks(db: Database, chunk_keys: Collection[str], policy: Policy) -> 
     return tuple(gone)
 
 
-def _given_up(session: Session, policy: Policy) -> sa.Select[Any]:
+def _given_up(session: Session, policy: Policy) -> sa.Select[tuple[Any]]:
     before = session.scalars(sa.select(utc_now())).one() - policy.older_than
     mine = JobChunk.chunk_key == Chunk.chunk_key
     live = Job.state.not_in(TERMINAL) | (Job.updated_at >= before)

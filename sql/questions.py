@@ -105,7 +105,7 @@ def touched_by(db: Database, model: str) -> Recall:
         return Recall(tuple(_line(row) for row in versions), chunks or 0, files)
 
 
-def _versions(model: str) -> sa.Select[ModelVersion]:
+def _versions(model: str) -> sa.Select[tuple[ModelVersion]]:
     query = sa.select(ModelVersion).order_by(ModelVersion.model_version_id)
     if re.fullmatch("[0-9a-f]{8,64}", model):
         # 'g' follows every hex digit: a range uses the index on both databases.
