@@ -85,7 +85,7 @@ def _job(run: Run, progress: JobProgress) -> ReportJob:
         pictures=tuple(map(_picture, kept.pictures)),
         timings=tuple(ReportTiming(name, spent) for name, spent in progress.seconds_by_stage().items()),
         checks=run.checks.get(job.job_id, ()),
-        seams=tuple(map(_seam, _seams(run, job))) if delivered else (),
+        seams=seams_of(run, job) if delivered else (),
         lineage=(*facts_of(job, plan, artifact.sha256 if artifact and delivered else ""), *_remarks(kept)),
         problem=None if delivered else _problem(progress),
         project=job.project,
@@ -118,10 +118,11 @@ def _picture(kept: Picture) -> ReportPicture:
     return ReportPicture(kept.shot, kept.frame, kept.seconds, kept.before, kept.after, kept.mask)
 
 
-def _seams(run: Run, job: EditJob) -> tuple[MeasuredSeam, ...]:
+def seams_of(run: Run, job: EditJob) -> tuple[ReportSeam, ...]:
+    """What the seams of the job's deliverable were measured to be worth."""
     path = storage.seams_path(job.job_id)
     data = run.store.read_or_none(path)
-    return () if data is None else wire.load(MeasuredSeams, data, path).seams
+    return () if data is None else tuple(map(_seam, wire.load(MeasuredSeams, data, path).seams))
 
 
 def _seam(seam: MeasuredSeam) -> ReportSeam:

@@ -19,11 +19,12 @@ from edits.errors import RecordError, SamaflowError
 from edits.job import STRICT, Chunk, EditJob, VideoPlan
 from edits.media import child
 from edits.media.blend import takeovers
+from edits.media.maskfile import mask_path
 from edits.media.records import Check, FrameIndex, ReviewRequest, ReviewSpan, StitchChunk, StitchRequest
 from edits.media.review import contact_names, duration_of, layout_of
 from edits.storage import Store
 from tasks import review_page
-from tasks.gather import facts_of, written_plan
+from tasks.gather import facts_of, seams_of, written_plan
 from tasks.review_page import Card, Contact, PageChunk, ReviewIndex, ReviewPage, Seam
 from tasks.run import Run
 
@@ -56,6 +57,8 @@ class Review:
     seams: tuple[Seam, ...]
     checks: tuple[Check, ...]
     timings: tuple[tuple[str, float], ...]
+    masked: bool = False
+    """Whether the copy shows the mask of every frame."""
 
 
 # -- making -----------------------------------------------------------------------------------------------------------
@@ -64,8 +67,16 @@ class Review:
 def of_deliverable(run: Run, plan: VideoPlan, request: StitchRequest, checks: tuple[Check, ...]) -> None:
     """Make the review of a deliverable that lies finished at `request.output`."""
     spans = (ReviewSpan(*request.edited_range),)
+    masks = mask_path(request.output)
     asked = ReviewRequest(
-        request.source, request.index, request.output, request.start, spans, "", contact_frames(plan.shots)
+        source=request.source,
+        index=request.index,
+        result=request.output,
+        result_start=request.start,
+        spans=spans,
+        output="",
+        contacts=contact_frames(plan.shots),
+        mask=str(masks) if masks.exists() else "",
     )
     _make(run, plan, asked, Path(request.output).parent, "deliverable", _seams(request), checks)
 
@@ -138,6 +149,7 @@ def _write(
         seams=seams,
         checks=checks,
         timings=_timings(run, job),
+        masked=bool(request.mask),
     )
     run.store.put_bytes(storage.report_path(job.job_id, FACTS), wire.dump(review))
 
@@ -216,6 +228,8 @@ def write_page(run: Run, job_id: str) -> str:
         shots=plan.shots,
         chunks=tuple(_page_chunk(run, chunk) for chunk in plan.chunks),
         seams=review.seams,
+        measured=seams_of(run, record.job) if review.kind == "deliverable" else (),
+        masked=review.masked,
         contacts=tuple(Contact(frame, *contact_names(frame)) for frame in review.contacts),
         checks=review.checks,
         timings=review.timings,

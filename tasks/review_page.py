@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from edits.job import STRICT, EditJob, JobState
 from edits.media.records import Check
-from tasks.report import ReportFact, counted, csp_hash, duration, expected, file_name, found, megabytes
+from tasks.report import ReportFact, ReportSeam, counted, csp_hash, duration, expected, file_name, found, megabytes
 
 # -- records ----------------------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class ReviewPage:
     width: int
     height: int
     below: bool
-    """Size of one half of the copy, and whether the result lies below the source."""
+    """Size of one part of the copy, and whether the result lies below the source."""
     rate: Fraction | None
     times: tuple[float, ...]
     shots: tuple[tuple[int, int], ...]
@@ -83,6 +83,10 @@ class ReviewPage:
     timings: tuple[tuple[str, float], ...]
     lineage: tuple[ReportFact, ...]
     problem: str
+    measured: tuple[ReportSeam, ...] = ()
+    """What the seams are worth; of very many only some are measured."""
+    masked: bool = False
+    """Whether the copy shows the mask of every frame, after source and result."""
 
     @property
     def frames(self) -> int:
@@ -193,6 +197,7 @@ def facts(page: ReviewPage) -> Markup:
         "width": page.width,
         "height": page.height,
         "below": page.below,
+        "masked": page.masked,
         "shots": page.shots,
         "seams": [[seam.frame, seam.length] for seam in page.seams],
     }

@@ -388,3 +388,5 @@ class ReviewRequest:
     """Source frames of the contact sheet."""
     contact_width: int = 320
     """Pixels at most."""
+    mask: str = ""
+    """The grey video of the result's masks, a frame for each of its frames; empty where nothing was masked."""

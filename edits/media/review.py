@@ -1,14 +1,15 @@
 """The review copy: source and result in ONE picture of one H.264 file, so that a player cannot show them apart.
 
-A landscape picture has the source above the result, a tall one has it to the left. Each frame keeps its own time; a
-short GOP without B-frames makes any frame quick to reach. 8-bit BT.709, for looking, not for measuring.
+A landscape picture has the source above the result, a tall one has it to the left; the mask, where there is one, comes
+after them. Each frame keeps its own time; a short GOP without B-frames makes any frame quick to reach. 8-bit BT.709,
+for looking, not for measuring.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +32,7 @@ from edits.media.reader import indexed_frames, opened_deliverable, source_of
 from edits.media.records import FrameIndex, Progress, ReviewRequest, ReviewSpan
 
 LONGEST_SIDE = 960
-"""Pixels of each half at most: two of them in one picture stay within what every browser decodes in hardware."""
+"""Pixels of each part at most: three of them in one picture stay within what every browser decodes in hardware."""
 GOP = 12
 CRF = "21"
 SOUND = 48_000
@@ -42,22 +43,21 @@ _BT709 = MATRICES["bt709"]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the two halves lie."""
+    """Where the parts of a picture lie."""
 
     width: int
-    """Of one half, as `height`: even, pixels square."""
+    """Of one part, as `height`: even, pixels square."""
     height: int
     below: bool
-    """The result lies below the source, else to its right."""
+    """The result lies below the source, else to its right; the mask on the result's other side."""
 
-    @property
-    def size(self) -> tuple[int, int]:
+    def size(self, parts: int) -> tuple[int, int]:
         """Of the whole picture."""
-        return (self.width, 2 * self.height) if self.below else (2 * self.width, self.height)
+        return (self.width, parts * self.height) if self.below else (parts * self.width, self.height)
 
 
 def layout_of(index: FrameIndex) -> Layout:
-    """The halves of a source's review copy: as it is shown, never enlarged."""
+    """The parts of a source's review copy: as it is shown, never enlarged."""
     shown = index.width * index.sample_aspect_ratio
     scale = min(Fraction(1), LONGEST_SIDE / max(Fraction(shown), Fraction(index.height)))
     width, height = (max(2, 2 * round(side * scale / 2)) for side in (shown, index.height))
@@ -76,8 +76,8 @@ def write_review(request: ReviewRequest, progress: Progress) -> None:
     total = sum(span.end - span.start for span in request.spans)
     done = 0
     with _Copy(request, layout) as copy:
-        for number, source, result in _pairs(request):
-            picture = copy.write(number, source, result)
+        for number, parts in _pictures(request):
+            picture = copy.write(number, parts)
             if number in request.contacts:
                 _write_contact(request, layout, number, picture)
             done += 1
@@ -88,11 +88,12 @@ def write_review(request: ReviewRequest, progress: Progress) -> None:
 
 # -- reading ----------------------------------------------------------------------------------------------------------
 
-_Pair = tuple[int, av.VideoFrame, av.VideoFrame]
+_Parts = tuple[av.VideoFrame, ...]
+"""Source, result and, where there is one, mask of a frame."""
 
 
-def _pairs(request: ReviewRequest) -> Iterator[_Pair]:
-    """(source frame number, source, result) of every frame that is shown."""
+def _pictures(request: ReviewRequest) -> Iterator[tuple[int, _Parts]]:
+    """Every frame that is shown, with its number in the source."""
     if request.result:
         yield from _of_deliverable(request)
     else:
@@ -100,25 +101,34 @@ def _pairs(request: ReviewRequest) -> Iterator[_Pair]:
             yield from _of_chunk(span)
 
 
-def _of_deliverable(request: ReviewRequest) -> Iterator[_Pair]:
+def _of_deliverable(request: ReviewRequest) -> Iterator[tuple[int, _Parts]]:
     (span,) = request.spans
-    opened = source_of(request.source, request.index), opened_deliverable(request.result, request.index)
-    with opened[0] as source, opened[1] as result:
-        edited = itertools.islice(result.frames(), span.start - request.result_start, None)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(source_of(request.source, request.index))
+        result = stack.enter_context(opened_deliverable(request.result, request.index))
+        made = [result.frames()]
+        if request.mask:
+            made.append(_masks(stack.enter_context(av.open(request.mask))))
+        beside = itertools.islice(zip(*made, strict=False), span.start - request.result_start, None)
         for number, frame in enumerate(indexed_frames(source, request.index)):
             if span.start <= number < span.end:
-                other = next(edited, None)
-                if other is None:
+                others = next(beside, None)
+                if others is None:
                     raise SourceError(f"{request.result}: ends before frame {number}; run the job again")
-                yield number, frame, other
+                yield number, (frame, *others)
 
 
-def _of_chunk(span: ReviewSpan) -> Iterator[_Pair]:
+def _masks(container: Any) -> Iterator[av.VideoFrame]:
+    for frame in container.decode(video=0):
+        yield _rgb(cv2.cvtColor(planes(frame)[0], cv2.COLOR_GRAY2RGB))
+
+
+def _of_chunk(span: ReviewSpan) -> Iterator[tuple[int, _Parts]]:
     """A chunk's own files, at working size: what a preview has."""
     with ChunkReader(Path(span.input)) as before, ChunkReader(Path(span.output)) as after:
         for number, (source, result) in enumerate(zip(before.frames(), after.frames(), strict=False), span.first):
             if span.start <= number < span.end:
-                yield number, _rgb(source), _rgb(result)
+                yield number, (_rgb(source), _rgb(result))
 
 
 def _rgb(picture: Any) -> av.VideoFrame:
@@ -137,7 +147,7 @@ class _Copy:
         self._aside = aside(self._path)
         self._index = request.index
         self._layout = layout
-        self._halves = (_Half(request.index, layout), _Half(request.index, layout))
+        self._parts = [_Part(request.index, layout) for _ in range(3 if request.mask else 2)]
         self._clock = 0
         options = {"movflags": "+faststart", "video_track_timescale": str(request.index.time_base.denominator)}
         with writing(self._path):
@@ -165,7 +175,7 @@ class _Copy:
     def _video_stream(self) -> Any:
         gop = {"g": str(GOP), "bf": "0", "crf": CRF, "preset": "veryfast", "sc_threshold": "0"}
         stream: Any = self._container.add_stream("libx264", rate=average_rate(self._index), options=gop)
-        stream.width, stream.height = self._layout.size
+        stream.width, stream.height = self._layout.size(len(self._parts))
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = self._index.time_base
         context = stream.codec_context
@@ -174,10 +184,10 @@ class _Copy:
         context.thread_count = 2
         return stream
 
-    def write(self, number: int, source: av.VideoFrame, result: av.VideoFrame) -> av.VideoFrame:
-        """Append source frame `number`; returns the picture of both."""
-        before, after = self._halves
-        picture = _joined(before.scaled(source), after.scaled(result), self._layout)
+    def write(self, number: int, parts: _Parts) -> av.VideoFrame:
+        """Append source frame `number`; returns the picture of all its parts."""
+        scaled = [part.scaled(frame) for part, frame in zip(self._parts, parts, strict=True)]
+        picture = _joined(scaled, self._layout)
         picture.pts, picture.time_base = self._clock, self._index.time_base
         length = duration_of(self._index, number)
         picture.duration = length
@@ -194,8 +204,8 @@ def duration_of(index: FrameIndex, number: int) -> int:
     return index.last_duration if last else index.pts[number + 1] - index.pts[number]
 
 
-class _Half:
-    """From frames of one kind to a half of the picture."""
+class _Part:
+    """From frames of one kind to a part of the picture."""
 
     def __init__(self, index: FrameIndex, layout: Layout) -> None:
         self._tags = tags_of(index.colour)
@@ -221,10 +231,10 @@ class _Half:
         )
 
 
-def _joined(source: av.VideoFrame, result: av.VideoFrame, layout: Layout) -> av.VideoFrame:
-    picture = av.VideoFrame(*layout.size, "yuv420p")
-    for target, first, second in zip(planes(picture), planes(source), planes(result), strict=True):
-        np.concatenate([first, second], axis=0 if layout.below else 1, out=target)
+def _joined(parts: Sequence[av.VideoFrame], layout: Layout) -> av.VideoFrame:
+    picture = av.VideoFrame(*layout.size(len(parts)), "yuv420p")
+    for target, *pieces in zip(planes(picture), *map(planes, parts), strict=True):
+        np.concatenate(pieces, axis=0 if layout.below else 1, out=target)
     picture.colorspace = picture.color_primaries = picture.color_trc = 1
     picture.color_range = 1
     return picture
@@ -294,10 +304,11 @@ def contact_names(number: int) -> tuple[str, str]:
 
 def _write_contact(request: ReviewRequest, layout: Layout, number: int, picture: av.VideoFrame) -> None:
     whole = picture.to_ndarray(format="bgr24")
-    halves = np.split(whole, 2, axis=0 if layout.below else 1)
     scale = min(1.0, request.contact_width / layout.width)
     size = (max(1, round(layout.width * scale)), max(1, round(layout.height * scale)))
-    for name, half in zip(contact_names(number), halves, strict=True):
-        small = cv2.resize(np.ascontiguousarray(half), size, interpolation=cv2.INTER_AREA)
+    for name, part in zip(contact_names(number), (0, 1), strict=True):
+        left, top = (0, part * layout.height) if layout.below else (part * layout.width, 0)
+        shown = whole[top : top + layout.height, left : left + layout.width]
+        small = cv2.resize(np.ascontiguousarray(shown), size, interpolation=cv2.INTER_AREA)
         _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         (Path(request.output).parent / name).write_bytes(data.tobytes())

@@ -19,7 +19,7 @@ from edits.job import EditJob, JobState
 from edits.media import child
 from edits.media.records import Check, ReviewRequest, ReviewSpan
 from edits.media.review import contact_names, layout_of
-from tasks.report import ReportFact
+from tasks.report import ReportFact, ReportSeam
 from tasks.review_page import Contact, PageChunk, ReviewPage, Seam, render
 from tests.browser.conftest import PICTURES, Screen
 from tests.fakes.recorded import edit_job
@@ -67,16 +67,37 @@ def write_numbered(path: Path, frames: int, size: tuple[int, int], rate: Fractio
         container.mux(video.encode())
 
 
-def make_page(folder: Path, frames: int, size: tuple[int, int], rate: Fraction, job: EditJob) -> Opened:
+def write_masks(path: Path, frames: int, size: tuple[int, int]) -> None:
+    """Frame n of them is white in its first n of `frames` parts."""
+    width, height = size
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("ffv1", rate=Fraction(25))
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        video.codec_context.color_range = 2
+        for number in range(frames):
+            grey = np.zeros((height * 3 // 2, width), np.uint8)
+            grey[:height, : width * number // frames] = 255
+            grey[height:] = 128
+            container.mux(video.encode(av.VideoFrame.from_ndarray(grey, format="yuv420p")))
+        container.mux(video.encode())
+
+
+def make_page(
+    folder: Path, frames: int, size: tuple[int, int], rate: Fraction, job: EditJob, *, masked: bool = False
+) -> Opened:
     """A review of two shots; the result is another encoding of the same numbers on a lighter ground."""
     folder.mkdir(parents=True)
     source, result = folder / "source.mp4", folder / "result.mp4"
     write_numbered(source, frames, size, rate, 60)
     write_numbered(result, frames, size, rate, 140)
+    masks = folder / "mask.mkv"
+    if masked:
+        write_masks(masks, frames, size)
     index = child.run("index", source)
     contacts = (frames // 4, frames // 2, 3 * frames // 4)
     whole = (ReviewSpan(0, frames),)
-    child.run("review", ReviewRequest(str(source), index, str(result), 0, whole, str(folder / "review.mp4"), contacts))
+    asked = ReviewRequest(str(source), index, str(result), 0, whole, str(folder / "review.mp4"), contacts)
+    child.run("review", replace(asked, mask=str(masks) if masked else ""))
     layout, cut = layout_of(index), frames // 2
     page = ReviewPage(
         job=job,
@@ -100,6 +121,8 @@ def make_page(folder: Path, frames: int, size: tuple[int, int], rate: Fraction, 
         timings=(("split", 1.0), ("edit", 12.6)),
         lineage=(ReportFact("Editor", job.editor),),
         problem="",
+        measured=(ReportSeam(cut // 2 + 4, 1.02, 0.98, 2.4, 1.0, ("luma",)),),
+        masked=masked,
     )
     (folder / "index.html").write_text(render(page), encoding="utf-8")
     return Opened(folder / "index.html", frames)
@@ -109,7 +132,9 @@ def make_page(folder: Path, frames: int, size: tuple[int, int], rate: Fraction, 
 def short(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """120 frames at 24000/1001, 640 x 360."""
     job = replace(edit_job(), instruction="make it look like winter", start=0, end=120)
-    return make_page(tmp_path_factory.mktemp("review") / "job", 120, (640, 360), Fraction(24000, 1001), job)
+    return make_page(
+        tmp_path_factory.mktemp("review") / "job", 120, (640, 360), Fraction(24000, 1001), job, masked=True
+    )
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +178,29 @@ def test_source_and_result_are_the_same_frame_at_every_step(opened: Screen) -> N
         settle(opened, frame)
         assert shown(opened) == (frame, frame, frame)
     opened.shoot("side")
+
+
+def test_the_mask_is_that_of_the_frame_and_shows_where_the_edit_lies(opened: Screen) -> None:
+    page = opened.page
+    page.keyboard.press("6")
+    expect(page.get_by_role("button", name="Mask", exact=True)).to_have_attribute("aria-pressed", "true")
+    for frame in (30, 31, 90, 119):
+        page.locator("#seek").fill(str(frame))
+        settle(opened, frame)
+        picture = cv2.imdecode(np.frombuffer(page.locator("#picture").screenshot(), np.uint8), cv2.IMREAD_COLOR)
+        ground = picture[int(picture.shape[0] * 0.8) : int(picture.shape[0] * 0.9)].mean(axis=(0, 2))
+        assert round(float((ground > 70).mean()) * 120) == frame
+    opened.shoot("mask")
+
+
+def test_a_seam_that_shows_is_named_with_its_figures_and_leads_to_its_frame(opened: Screen) -> None:
+    page = opened.page
+    expect(page.get_by_role("heading", name="1 seam between chunks, 1 to be looked at")).to_be_visible()
+    row = page.get_by_role("region", name="1 seam between chunks").get_by_role("row").nth(1)
+    expect(row).to_contain_text("2.40")
+    row.get_by_role("button", name="Go to frame 34").click()
+    settle(opened, 34)
+    opened.shoot("seams", full_page=True)
 
 
 def test_they_stay_in_step_while_playing(opened: Screen) -> None:

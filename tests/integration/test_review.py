@@ -45,14 +45,17 @@ def markers(run: Run) -> dict[str, int]:
 
 def test_a_required_review_keeps_the_finished_file_back_until_it_is_approved(here: Path) -> None:
     with open_run([]) as run:
-        (first,) = edit_rows(run, row(review="required"), folder=here).rows
+        (first,) = edit_rows(run, row(review="required", detail="full"), folder=here).rows
         assert (first.state, files(here)) == (JobState.AWAITING_REVIEW, [])
         page = run.store.local(f"jobs/{first.job_id}/report/{PAGE}")
         assert page is not None
-        assert "This job waits for a decision" in page.read_text(encoding="utf-8")
+        shown = page.read_text(encoding="utf-8")
+        assert "This job waits for a decision" in shown
+        assert "1 seam between chunks" in shown
+        assert '"masked":true' in shown
     with open_run([]) as run:
         before = markers(run)
-        (again,) = edit_rows(run, row(review="required"), folder=here).rows
+        (again,) = edit_rows(run, row(review="required", detail="full"), folder=here).rows
         assert (again.state, again.chunks_edited) == (JobState.AWAITING_REVIEW, 0)
         with decide.waiting_job(run, first.job_id) as job:
             assert decide.approve(run, job, ADA)
