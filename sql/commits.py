@@ -37,6 +37,8 @@ def _committed(engine: Engine, number: str, patience: float) -> bool:
                 status = str(connection.scalar(_STATUS, {"number": number}))
         except exc.OperationalError:
             status = "unreachable"
+        except exc.DataError:
+            status = "aborted"  # "in the future": the crash lost even that the number had been given out
         if status in ("committed", "aborted") or time.monotonic() > deadline:
             return status == "committed"
         time.sleep(PAUSE_SECONDS)

@@ -101,11 +101,12 @@ def test_a_killed_postgresql_is_waited_for_and_every_change_is_there_once(own_se
     db.close()
 
 
-@pytest.mark.parametrize("happened", [True, False])
+@pytest.mark.parametrize("fate", ["happened", "undone", "forgotten"])
 def test_a_commit_whose_answer_is_lost_is_looked_up_and_done_once(
-    postgresql: Server, monkeypatch: pytest.MonkeyPatch, happened: bool
+    postgresql: Server, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
-    url = postgresql.create(f"lost{happened}", "migrated")
+    """Of a commit that is forgotten the crash left not even the number."""
+    url = postgresql.create(f"lost_{fate}", "migrated")
     library(url).close()
     db = sql.open_database(url, patience=PATIENCE)
     recorded_job(db, JOB)
@@ -115,12 +116,14 @@ def test_a_commit_whose_answer_is_lost_is_looked_up_and_done_once(
     def lose_the_answer(connection: Any) -> None:
         if not next(losses, False):
             return real(connection)
-        if happened:
+        if fate == "happened":
             real(connection)
         connection.dbapi_connection.close()
         raise psycopg.OperationalError("the server closed the connection")
 
     monkeypatch.setattr(db.engine.dialect, "do_commit", lose_the_answer)
+    if fate == "forgotten":
+        monkeypatch.setattr("sql.commits._NUMBER", sa.text("SELECT '999999999'"))
     sql.change_state(db, JOB, JobState.SPLITTING, "once")
     assert [event.reason for event in sql.job_events(db, JOB)[1:]] == ["once"]
     db.close()
