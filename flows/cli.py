@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flows import decisions, hosting, libraries, questions, steering, timeline, upkeep
-from flows.command import FAILED, AsJson, end_on_sigterm, print_json, print_record, problems, settings_here
+from flows.command import FAILED, AsJson, database_of, end_on_sigterm, print_json, print_record, problems, settings_here
 from flows.forms import ExecutorName, PreviewName
 from flows.prefect_here import prepare_prefect
 
@@ -73,6 +73,8 @@ def edit(
     as_json: AsJson = False,
 ) -> None:
     """Edit every row of a manifest and publish the deliverables. After a crash the same command goes on."""
+    with problems():
+        _refuse_unusable(manifest)
 
     def flow() -> Summary:
         from flows.edit_manifest import edit_manifest
@@ -91,6 +93,19 @@ def edit(
         )
 
     _run_flow(flow, as_json=as_json, store=store)
+
+
+def _refuse_unusable(manifest: Path) -> None:
+    """Say what is no manifest before Prefect is loaded, and its server started, for nothing.
+
+    Raises:
+        ManifestError: the file cannot be read, or nothing in it can be used.
+    """
+    from edits.manifest import read_manifest
+    from tasks.intake import read_manifest_file
+
+    if not str(manifest).startswith(("file:", "s3:")):
+        read_manifest(read_manifest_file(manifest.absolute(), str(manifest)), manifest.name)
 
 
 @app.command()
@@ -208,10 +223,9 @@ def status(
 ) -> None:
     """Show jobs and where they are; works while a run is going."""
     with problems():
-        import sql
         from flows import status as answer
 
-        db = sql.open_database(settings_here().database)
+        db = database_of(settings_here())
         result = answer.jobs(db, limit) if job is None else answer.history(db, job)
         print_record(result) if as_json else answer.show(result)
 
@@ -306,10 +320,9 @@ def inspect(
 def register(weights: Weights, as_json: AsJson = False) -> None:
     """Record weights and their digest in the database, so that lineage can point at them before they are used."""
     with problems():
-        import sql
         from flows import models
 
-        line = models.register(sql.open_database(settings_here().database), _weights_folder(weights))
+        line = models.register(database_of(settings_here()), _weights_folder(weights))
         print_record(line) if as_json else typer.echo(f"{line.name}: {line.digest} is recorded")
 
 

@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+import sql
 from edits import wire
 from edits.errors import SamaflowError
 from edits.settings import Settings, load_settings
@@ -24,6 +25,9 @@ CANCELLED = 130
 
 _json_asked: ContextVar[bool] = ContextVar("json_asked", default=False)
 """Whether this call is to print JSON: an error must know it too."""
+
+_at_end: ContextVar[ExitStack] = ContextVar("at_end")
+"""What is closed when this call ends."""
 
 
 def _note_json(asked: bool) -> bool:
@@ -43,6 +47,13 @@ def settings_here(**overrides: object) -> Settings:
     )
 
 
+def database_of(settings: Settings) -> sql.Database:
+    """The database that the settings name; it is closed where `problems` ends."""
+    db = sql.open_database(settings.database)
+    _at_end.get().callback(db.close)
+    return db
+
+
 @contextmanager
 def problems() -> Iterator[None]:
     """Errors on purpose become one sentence on standard error and exit code 2; Ctrl-C becomes 130.
@@ -50,7 +61,9 @@ def problems() -> Iterator[None]:
     With `--json` the document on standard output is the error.
     """
     try:
-        yield
+        with ExitStack() as at_end:
+            _at_end.set(at_end)
+            yield
     except SamaflowError as error:
         raise _ending(UNUSABLE, error.category, str(error)) from error
     except OSError as error:

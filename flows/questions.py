@@ -11,7 +11,7 @@ import typer
 import sql
 from edits.errors import PermanentError
 from flows import answers
-from flows.command import AsJson, print_json, print_record, problems, settings_here
+from flows.command import AsJson, database_of, print_json, print_record, problems, settings_here
 
 commands = typer.Typer()
 
@@ -20,7 +20,7 @@ Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="To t
 
 
 def open_here() -> sql.Database:
-    return sql.open_database(settings_here().database)
+    return database_of(settings_here())
 
 
 @commands.command()
@@ -64,7 +64,7 @@ def export(
         from edits import openlineage  # here: it loads the client's library
 
         settings = settings_here()
-        db, disclose = sql.open_database(settings.database), settings.disclose == "full"
+        db, disclose = database_of(settings), settings.disclose == "full"
         lineages = answers.lineages(db, what or [])
         if form == "csv":
             sys.stdout.writelines(openlineage.to_csv(lineages, disclose))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import sql
-from flows.command import AsJson, print_json, print_record, problems, settings_here
+from flows.command import AsJson, database_of, print_json, print_record, problems, settings_here
 from flows.forms import ExecutorName
 from flows.prefect_here import require_server
 
@@ -52,7 +52,7 @@ def submit(
 def cancel(job: Job, as_json: AsJson = False) -> None:
     """Ask for a job to be cancelled; its edited chunks are kept."""
     with problems():
-        record = sql.request_cancel(sql.open_database(settings_here().database), job)
+        record = sql.request_cancel(database_of(settings_here()), job)
         if as_json:
             print_json({"job_id": record.job_id, "state": record.state, "cancel_requested": record.cancel_requested})
         elif record.cancel_requested:
@@ -75,7 +75,7 @@ def resume(job: Job, as_json: AsJson = False) -> None:
 
 def _pause(job: str, paused: bool, as_json: bool) -> None:
     with problems():
-        record = sql.pause_job(sql.open_database(settings_here().database), job, paused)
+        record = sql.pause_job(database_of(settings_here()), job, paused)
         if as_json:
             print_json({"job_id": record.job_id, "state": record.state, "paused": paused})
         else:

@@ -15,7 +15,7 @@ import sql
 from edits.errors import PermanentError
 from edits.storage import Store
 from flows import answers
-from flows.command import FAILED, AsJson, print_record, problems, settings_here
+from flows.command import FAILED, AsJson, database_of, print_record, problems, settings_here
 from flows.prefect_here import prepare_prefect
 from flows.results import out
 from flows.units import size
@@ -42,7 +42,7 @@ def prune(
         settings = settings_here()
         days = settings.keep_days if older_than is None else older_than
         policy = sql.Policy(timedelta(days=days), delivered)
-        db = sql.open_database(settings.database)
+        db = database_of(settings)
         found = pruning.forecast(db, policy)
         if yes:
             found = pruning.prune(db, Store(settings.store, endpoint_url=settings.endpoint_url), policy, found.chunks)
@@ -71,7 +71,7 @@ def recover(as_json: AsJson = False) -> None:
 
         settings = settings_here()
         store = Store(settings.store, endpoint_url=settings.endpoint_url)
-        found = Recoverer(sql.open_database(settings.database), store, settings.endpoint_url).run()
+        found = Recoverer(database_of(settings), store, settings.endpoint_url).run()
         print_record(found) if as_json else show_recovery(found)
 
 
@@ -98,7 +98,7 @@ def reproduce(
         from flows.reproduce import reproduce as make_again
         from tasks.conclude import SomeJobsFailedError
 
-        lineage = answers.find(sql.open_database(settings.database), what)
+        lineage = answers.find(database_of(settings), what)
         try:
             found = make_again(settings, lineage, allow or [])
         except SomeJobsFailedError as error:
