@@ -6,27 +6,31 @@ BIN := .venv/bin
 DEMO := demo
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-faults test-database test-cluster test-browser lint benchmark clean
+.PHONY: help install demo test test-kubernetes test-faults test-database test-cluster test-browser lint benchmark clean
 
 help:  ## print this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 install: $(INSTALLED)  ## create .venv and install everything from constraints.txt
 
+# Nothing is compiled here: that takes a minute, and Python compiles what is used when it is used.
 $(INSTALLED): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samaflow needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[model,kubernetes,dev]'
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --no-compile --quiet --disable-pip-version-check --editable '.[model,kubernetes,dev]'
 	@touch $@
 
 demo: install  ## draw a clip, run the main job on it, print where the result lies
 	$(BIN)/python examples/run_demo.py $(DEMO)
 
-test: install lint  ## lint, check types and imports, run all tests
+test: install lint  ## lint, check types and imports, run the tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
+test-kubernetes: install  ## flows, pods and faults on the cluster double
+	$(BIN)/pytest -n 2 --dist worksteal -m kubernetes
+
 test-faults: install  ## 200 scripted and 25 real schedules of faults against the cluster double
-	FAULT_SEEDS=200 FAULT_WORKER_SEEDS=25 $(BIN)/pytest -q -s tests/integration/test_kubernetes_faults.py
+	FAULT_SEEDS=200 FAULT_WORKER_SEEDS=25 $(BIN)/pytest -q -s -m kubernetes tests/integration/test_kubernetes_faults.py
 
 test-database: install  ## a minute of eight processes and outages of half a minute, on SQLite and PostgreSQL
 	$(BIN)/pytest -m endurance -s tests/integration

@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "store"))
 
 
-@pytest.fixture(params=["local", "kubernetes"])
+@pytest.fixture(params=["local", pytest.param("kubernetes", marks=pytest.mark.kubernetes)])
 def executor(request: pytest.FixtureRequest, tmp_path: Path, store: Store) -> Iterator[Executor]:
     if request.param == "local":
         local = LocalExecutor(store.uri(), PLACES, tmp_path / "logs")

@@ -20,6 +20,8 @@ from tests.cluster.pods import CommandPods
 from tests.fakes.cluster.clock import RealClock
 from tests.fakes.cluster.cluster import FakeCluster
 
+pytestmark = pytest.mark.kubernetes
+
 GPU = "nvidia.com/gpu"
 
 

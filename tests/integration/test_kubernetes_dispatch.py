@@ -17,6 +17,8 @@ from tests.fakes.cluster.controller import IMAGE
 from tests.fakes.cluster.flow import ScriptedFlow, video
 from tests.fakes.cluster.world import World
 
+pytestmark = pytest.mark.kubernetes
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:

@@ -15,6 +15,8 @@ from tests.fakes.cluster.pods import ProcessPods
 from tests.fakes.command import Folder, wait_until
 from tests.fakes.s3 import BUCKET, ENVIRON, s3_server
 
+pytestmark = pytest.mark.kubernetes
+
 
 class Cluster:
     """The folder of a person, with a cluster that its settings name."""

@@ -24,6 +24,8 @@ from tests.fakes.cluster.world import World
 from tests.fakes.s3 import BUCKET, ENVIRON, TroubledS3, s3_server
 from tests.fakes.shards import edited, noise
 
+pytestmark = pytest.mark.kubernetes
+
 SEEDS = range(int(os.environ.get("FAULT_SEEDS", "6")))
 WORKER_SEEDS = range(int(os.environ.get("FAULT_WORKER_SEEDS", "0")))
 

@@ -22,6 +22,8 @@ from tests.fakes.cluster.flow import ScriptedFlow, cluster_of, video
 from tests.fakes.cluster.world import World
 from tests.fakes.s3 import BUCKET, ENVIRON, s3_server
 
+pytestmark = pytest.mark.kubernetes
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:

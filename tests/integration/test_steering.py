@@ -60,6 +60,7 @@ def at(world: World, seconds: float, act: object) -> None:
     clock.on_step.append(look)
 
 
+@pytest.mark.kubernetes
 def test_nothing_more_of_a_paused_job_is_dispatched_until_it_is_resumed(world: World) -> None:
     paused = video(1, 3)
     with world.flow() as flow:
@@ -76,6 +77,7 @@ def test_nothing_more_of_a_paused_job_is_dispatched_until_it_is_resumed(world: W
     assert "resumed" in reasons
 
 
+@pytest.mark.kubernetes
 def test_at_the_limit_nothing_more_is_dispatched_and_what_is_left_is_said(world: World) -> None:
     world.script.chunk_seconds = 60
     with world.flow() as flow:
