@@ -25,7 +25,7 @@ _NUMBERS = itertools.count(1)
 NewAddress = Callable[..., str]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of recordings and real clips beside the project's root; skips where it is absent."""
     if not SHARED.is_dir():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import chdir, suppress
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ class Folder:
         self.environ["SAMAFLOW_REVIEW_PAGES"] = "off"
         """A second a job that only tests of the pages need."""
 
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Whatever is done to the folder meanwhile is undone."""
+        kept = self.path.with_name(f"{self.path.name}.kept")
+        shutil.copytree(self.path, kept)
+        yield
+        shutil.rmtree(self.path)
+        kept.rename(self.path)
+
     def manifest(self, *rows: dict[str, object], name: str = "manifest.csv") -> Path:
         """Write the rows, whose keys are columns, as a CSV file."""
         columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -47,9 +57,9 @@ class Folder:
             command, cwd=self.path, env=self.environ, capture_output=True, text=True, timeout=timeout, check=False
         )
 
-    def json(self, *arguments: str, code: int = 0) -> Any:
+    def json(self, *arguments: str, code: int = 0, timeout: float = 240) -> Any:
         """The command's JSON document; fails the test when it ends with another code."""
-        done = self.run(*arguments, "--json")
+        done = self.run(*arguments, "--json", timeout=timeout)
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
@@ -60,8 +70,8 @@ class Folder:
         assert done.exit_code == code, f"exit {done.exit_code}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout) if done.stdout else None
 
-    def edit(self, *arguments: str, code: int = 0, name: str = "manifest.csv") -> Any:
-        return self.json("edit", name, *arguments, code=code)
+    def edit(self, *arguments: str, code: int = 0, name: str = "manifest.csv", timeout: float = 240) -> Any:
+        return self.json("edit", name, *arguments, code=code, timeout=timeout)
 
     def start(self, *arguments: str, new_session: bool = False) -> subprocess.Popen[str]:
         command, pipe = [str(SAMAFLOW), *arguments], subprocess.PIPE

@@ -1,13 +1,7 @@
-"""What tests with real processes share: one Prefect server a test process, and clips."""
+"""What tests with real processes share: one Prefect server, and a run of which many ask something."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,40 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.clips import write_clip
-from tests.fakes.command import Folder, wait_until
+from tests.fakes.command import Folder
+from tests.fakes.prefect_server import shared_server
 
 
 @pytest.fixture(scope="session")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Prefect server on a free port, with its own database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect")
-    environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    url = f"http://127.0.0.1:{port}/api"
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
-        try:
-            wait_until(lambda: _answers(f"{url}/health"), "the Prefect server", 90)
-            yield url
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+def prefect_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    base = tmp_path_factory.getbasetemp()
+    with shared_server((base if worker_id == "master" else base.parent) / "prefect") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -65,16 +34,14 @@ def delivered(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Fol
     kept = {"source": clip, "instruction": "leave it", "editor": "passthrough", "deliverable": "ffv1"}
     folder.manifest(row, kept, {**row, "output": folder.path / "taken.mp4"})
     folder.edit(code=1)
-    shutil.copytree(folder.path, folder.path.with_name("library.kept"))
     return folder
 
 
 @pytest.fixture
 def library(delivered: Folder) -> Iterator[Folder]:
-    """That run's folder, lent: whatever a test does to it is undone."""
-    yield delivered
-    shutil.rmtree(delivered.path)
-    shutil.copytree(delivered.path.with_name("library.kept"), delivered.path)
+    """That run's folder, lent."""
+    with delivered.lent():
+        yield delivered
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,23 @@ from tests.fakes.clips import write_clip
 from tests.fakes.command import Folder
 
 
-@pytest.fixture
-def done(folder: Folder, tmp_path: Path) -> Folder:
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Folder:
     """A folder in which one graded clip of two chunks has been delivered."""
-    clip = write_clip(tmp_path / "work" / "clip.mp4", frames=60, cuts=(30,))
+    folder = Folder(tmp_path_factory.mktemp("graded"), prefect_url)
+    clip = write_clip(folder.path / "clip.mp4", frames=60, cuts=(30,))
     folder.manifest(
         {"source": clip.name, "instruction": "turn it sepia", "editor": "grade", "output": "out/graded.mp4"}
     )
     folder.edit()
     return folder
+
+
+@pytest.fixture
+def done(graded: Folder) -> Iterator[Folder]:
+    """That folder, lent."""
+    with graded.lent():
+        yield graded
 
 
 def store(folder: Folder, pattern: str) -> Path:
@@ -31,7 +40,7 @@ def only_row(summary: dict[str, list[dict[str, object]]]) -> tuple[object, objec
 
 
 def test_retry_makes_a_chunk_of_a_delivered_job_anew_and_publishes_it_again(done: Folder) -> None:
-    job = done.json("status")["jobs"][0]["job_id"]
+    job = done.ask("status")["jobs"][0]["job_id"]
     assert only_row(done.json("retry", job, "--chunks", "1")) == ("delivered", 1)
     assert len(done.markers()) == 2
     refused = done.run("retry", job, "--chunks", "7")

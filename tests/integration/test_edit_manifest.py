@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -40,9 +43,30 @@ def rows_of(clip: Path) -> list[dict[str, object]]:
     ]
 
 
-def test_a_manifest_becomes_verified_deliverables_and_a_report(folder: Folder, clip: Path) -> None:
+@dataclass(frozen=True)
+class Edited:
+    """The folder of one run over `rows_of(clip)`, and what the run said."""
+
+    folder: Folder
+    summary: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory, prefect_url: str, clip: Path) -> Edited:
+    folder = Folder(tmp_path_factory.mktemp("edited"), prefect_url)
     folder.manifest(*rows_of(clip))
-    summary = folder.edit("--allow", str(clip.parent))
+    return Edited(folder, folder.edit("--allow", str(clip.parent)))
+
+
+@pytest.fixture
+def edited(once: Edited) -> Iterator[Edited]:
+    """That run, lent."""
+    with once.folder.lent():
+        yield once
+
+
+def test_a_manifest_becomes_verified_deliverables_and_a_report(edited: Edited, clip: Path) -> None:
+    summary = edited.summary
     assert [row["state"] for row in summary["rows"]] == ["delivered", "delivered"]
     graded, passed = (Path(row["output"].removeprefix("file://")) for row in summary["rows"])
     assert len(planes(graded)) == 100
@@ -52,9 +76,8 @@ def test_a_manifest_becomes_verified_deliverables_and_a_report(folder: Folder, c
     assert "sepia" in Path(summary["report"]).read_text(encoding="utf-8")
 
 
-def test_the_same_manifest_again_is_delivered_already_and_edits_nothing(folder: Folder, clip: Path) -> None:
-    folder.manifest(*rows_of(clip))
-    folder.edit("--allow", str(clip.parent))
+def test_the_same_manifest_again_is_delivered_already_and_edits_nothing(edited: Edited, clip: Path) -> None:
+    folder = edited.folder
     before = {path: path.stat().st_mtime_ns for path in folder.deliverables()}
     summary = folder.edit("--allow", str(clip.parent))
     assert [row["message"] for row in summary["rows"]] == ["delivered already"] * 2
@@ -62,12 +85,10 @@ def test_the_same_manifest_again_is_delivered_already_and_edits_nothing(folder: 
     assert {path: path.stat().st_mtime_ns for path in folder.deliverables()} == before
 
 
-def test_another_instruction_edits_only_its_own_rows_chunks(folder: Folder, clip: Path) -> None:
+def test_another_instruction_edits_only_its_own_rows_chunks(edited: Edited, clip: Path) -> None:
     first, second = rows_of(clip)
-    folder.manifest(first, second)
-    folder.edit("--allow", str(clip.parent))
-    folder.manifest(first | {"instruction": "make it grayscale"}, second)
-    summary = folder.edit("--allow", str(clip.parent))
+    edited.folder.manifest(first | {"instruction": "make it grayscale"}, second)
+    summary = edited.folder.edit("--allow", str(clip.parent))
     assert [row["chunks_edited"] for row in summary["rows"]] == [summary["rows"][0]["chunks"], 0]
 
 
@@ -88,7 +109,7 @@ def edited_by_workers(folder: Folder) -> list[str]:
 def test_after_sigkill_only_missing_chunks_are_edited_and_the_deliverable_is_the_same(
     folder: Folder, clip: Path, tmp_path: Path, prefect_url: str
 ) -> None:
-    row = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 6}
+    row = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 3}
     undisturbed = Folder(tmp_path / "undisturbed", prefect_url)
     undisturbed.manifest(row)
     whole = undisturbed.edit("--allow", str(clip.parent))
@@ -108,7 +129,7 @@ def test_after_sigkill_only_missing_chunks_are_edited_and_the_deliverable_is_the
 
 
 def test_a_killed_worker_costs_nothing_but_its_chunk(folder: Folder, clip: Path) -> None:
-    folder.manifest({"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 6})
+    folder.manifest({"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 3})
     flow = folder.start("edit", "manifest.csv", "--allow", str(clip.parent), "--json")
     wait_until(lambda: len(folder.markers()) >= 1, "an edited chunk")
     os.kill(worker_of(flow.pid), signal.SIGKILL)
@@ -131,10 +152,10 @@ def test_a_job_that_is_cancelled_stops_and_the_others_are_delivered(folder: Fold
     assert folder.run("cancel", editing(folder)).returncode == 0
     flow.communicate(timeout=240)
     assert flow.returncode == 1
-    states = {line["editor"]: line["state"] for line in folder.json("status")["jobs"]}
+    states = {line["editor"]: line["state"] for line in folder.ask("status")["jobs"]}
     assert states == {"sama": "cancelled", "grade": "delivered"}
 
 
 def editing(folder: Folder) -> str:
-    lines = folder.json("status")["jobs"]
+    lines = folder.ask("status")["jobs"]
     return next((line["job_id"] for line in lines if line["editor"] == "sama" and line["state"] == "editing"), "")

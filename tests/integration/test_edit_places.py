@@ -102,7 +102,7 @@ def test_without_a_prefect_server_the_run_starts_its_own(folder: Folder, clip: P
 
 
 def test_ctrl_c_cancels_and_the_same_command_goes_on(folder: Folder, clip: Path) -> None:
-    slow = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 6}
+    slow = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 3}
     folder.manifest(slow)
     # As on a terminal: with a server of its own, and the signal goes to everything in the group.
     del folder.environ["PREFECT_API_URL"], folder.environ["PREFECT_HOME"]

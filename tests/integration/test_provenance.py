@@ -60,7 +60,7 @@ def test_a_run_is_found_again_from_a_renamed_copy_of_its_deliverable(
     copy.parent.mkdir()
     copy.write_bytes(folder.deliverables()[0].read_bytes())
 
-    found = folder.json("lineage", str(copy))
+    found = folder.ask("lineage", str(copy))
     assert found["sha256"] == sha256(copy)
     job, origin = found["job"], found["origin"]
     assert (job["job_id"], job["instruction"], job["project"]) == (row["job_id"], "turn it sepia", "winter")
@@ -82,14 +82,14 @@ def test_a_run_is_found_again_from_a_renamed_copy_of_its_deliverable(
     assert all(check["passed"] for check in found["checks"])
     assert found["checks"]
 
-    (usage,) = folder.json("usage")
+    (usage,) = folder.ask("usage")
     assert (usage["project"], usage["editor"], usage["chunks"]) == ("winter", "grade", row["chunks"])
     assert usage["cost"] == pytest.approx(2 * usage["gpu_hours"])
-    assert [file["job_id"] for file in folder.json("lineage", "--source", str(clip))] == [row["job_id"]]
-    assert [file["sha256"] for file in folder.json("lineage", "--model", "grade")["files"]] == [sha256(copy)]
-    assert folder.json("failures") == []
-    assert {line["state"] for line in folder.json("times")} >= {"splitting", "editing", "stitching", "checking"}
-    assert folder.json("stuck") == {"jobs": [], "dispatches": []}
+    assert [file["job_id"] for file in folder.ask("lineage", "--source", str(clip))] == [row["job_id"]]
+    assert [file["sha256"] for file in folder.ask("lineage", "--model", "grade")["files"]] == [sha256(copy)]
+    assert folder.ask("failures") == []
+    assert {line["state"] for line in folder.ask("times")} >= {"splitting", "editing", "stitching", "checking"}
+    assert folder.ask("stuck") == {"jobs": [], "dispatches": []}
     db = sql.open_database(address)
     assert sql.manifest_content(db, job["manifest_id"]) == (folder.path / "manifest.csv").read_bytes()
     db.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,16 +39,16 @@ def write_variable(path: Path, frames: int = 90) -> Path:
     return path
 
 
-def times(path: Path) -> list[Fraction]:
-    """Presentation times after the first, exact."""
+def frames(path: Path) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """Each with its presentation time after the first, exact."""
     with av.open(str(path)) as container:
-        found = [frame.pts * frame.time_base for frame in container.decode(video=0)]
-    return [time - found[0] for time in found]
-
-
-def planes(path: Path) -> list[np.ndarray]:
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray() for frame in container.decode(video=0)]
+        first = None
+        for frame in container.decode(video=0):
+            assert frame.pts is not None
+            assert frame.time_base is not None
+            time = frame.pts * frame.time_base
+            first = time if first is None else first
+            yield time - first, frame
 
 
 def sound(path: Path) -> list[list[bytes]]:
@@ -60,34 +62,43 @@ def sound(path: Path) -> list[list[bytes]]:
     return found
 
 
-@pytest.fixture
-def sources(shared: Path, tmp_path: Path) -> list[Path]:
-    variable = [write_variable(tmp_path / f"variable{suffix}") for suffix in (".mp4", ".mkv")]
-    return [*(shared / "clips" / name for name in CLIPS), *variable]
+@dataclass(frozen=True)
+class Result:
+    """What became of one source."""
+
+    source: Path
+    graded: Path
+    passed: Path
 
 
-def test_frames_times_and_sound_of_real_clips_survive_grading(
-    folder: Folder, shared: Path, sources: list[Path]
-) -> None:
-    folder.manifest(*({"source": source, "instruction": "turn it sepia", "editor": "grade"} for source in sources))
-    summary = folder.edit(*allowed(sources), "--workers", "2")
-    for source, row in zip(sources, summary["rows"], strict=True):
-        result = Path(row["output"].removeprefix("file://"))
-        assert times(result) == times(source), source.name
-        assert sound(result) == sound(source), source.name
+@pytest.fixture(scope="module")
+def results(shared: Path, prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
+    """Of one manifest over all sources, each graded and passed through."""
+    folder = Folder(tmp_path_factory.mktemp("real"), prefect_url)
+    variable = [write_variable(folder.path / f"variable{suffix}") for suffix in (".mp4", ".mkv")]
+    sources = [*(shared / "clips" / name for name in CLIPS), *variable]
+    grade = {"instruction": "turn it sepia", "editor": "grade"}
+    passthrough = {"instruction": "leave it", "editor": "passthrough", "deliverable": "ffv1", "detail": "full"}
+    folder.manifest(*({"source": source, **form} for source in sources for form in (grade, passthrough)))
+    rows = folder.edit("--allow", str(shared / "clips"), "--workers", "2", timeout=600)["rows"]
+    made = [Path(row["output"].removeprefix("file://")) for row in rows]
+    return [Result(source, *made[2 * place : 2 * place + 2]) for place, source in enumerate(sources)]
 
 
-def test_passthrough_gives_every_real_clip_back_bit_for_bit(folder: Folder, sources: list[Path]) -> None:
-    form = {"editor": "passthrough", "deliverable": "ffv1", "detail": "full", "instruction": "leave it"}
-    folder.manifest(*({"source": source, **form} for source in sources))
-    summary = folder.edit(*allowed(sources), "--workers", "2")
-    for source, row in zip(sources, summary["rows"], strict=True):
-        result = Path(row["output"].removeprefix("file://"))
-        for number, (mine, theirs) in enumerate(zip(planes(result), planes(source), strict=True)):
-            assert np.array_equal(mine, theirs), f"{source.name}, frame {number}"
-        assert times(result) == times(source), source.name
-        assert sound(result) == sound(source), source.name
+def test_passthrough_gives_every_real_clip_back_bit_for_bit(results: list[Result]) -> None:
+    for result in results:
+        assert sound(result.passed) == sound(result.source), result.source.name
+        both = zip(frames(result.passed), frames(result.source), strict=True)
+        for number, ((time, mine), (expected, theirs)) in enumerate(both):
+            assert time == expected, f"{result.source.name}, frame {number}"
+            assert np.array_equal(mine.to_ndarray(), theirs.to_ndarray()), f"{result.source.name}, frame {number}"
 
 
-def allowed(sources: list[Path]) -> list[str]:
-    return [part for folder in {source.parent for source in sources} for part in ("--allow", str(folder))]
+def test_frames_times_and_sound_of_real_clips_survive_grading(results: list[Result]) -> None:
+    for result in results:
+        assert sound(result.graded) == sound(result.source), result.source.name
+        assert times(result.graded) == times(result.source), result.source.name
+
+
+def times(path: Path) -> list[Fraction]:
+    return [time for time, _ in frames(path)]

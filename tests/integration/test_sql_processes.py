@@ -37,7 +37,9 @@ Result = TypeVar("Result")
 
 @pytest.fixture(scope="module")
 def flows() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(FLOWS, mp_context=SPAWN) as pool:
+    forks = multiprocessing.get_context("forkserver")  # real processes as well, and one import for all eight
+    forks.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(FLOWS, mp_context=forks) as pool:
         yield pool
 
 
