@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO := demo
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-kubernetes test-faults test-database test-cluster test-browser lint benchmark clean
+.PHONY: help install demo test test-kubernetes test-footage test-faults test-database test-cluster test-browser lint benchmark clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test: install lint  ## lint, check types and imports, run the tests
 
 test-kubernetes: install  ## flows, pods and faults on the cluster double
 	$(BIN)/pytest -n 2 --dist worksteal -m kubernetes
+
+test-footage: install  ## long clips of ../shared through the whole chain, where they are there
+	$(BIN)/pytest -n 2 --dist worksteal -m footage
 
 test-faults: install  ## 200 scripted and 25 real schedules of faults against the cluster double
 	FAULT_SEEDS=200 FAULT_WORKER_SEEDS=25 $(BIN)/pytest -q -s -m kubernetes tests/integration/test_kubernetes_faults.py

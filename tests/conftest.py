@@ -25,6 +25,11 @@ _NUMBERS = itertools.count(1)
 NewAddress = Callable[..., str]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that at the end no test process waits for another's."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of recordings and real clips beside the project's root; skips where it is absent."""

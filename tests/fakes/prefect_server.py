@@ -80,5 +80,9 @@ def _start(home: Path) -> PrefectServer:
     # Not a Popen, which minds when its process outlives it: another test process may be the last to use the server.
     pid = os.posix_spawn(sys.executable, command, environ, file_actions=places)
     server = PrefectServer(f"http://127.0.0.1:{port}/api", pid)
-    wait_until(server.answers, f"the Prefect server; {home}/server.log says why", 90)
+    try:
+        wait_until(server.answers, f"the Prefect server; {home}/server.log says why", 180)
+    except BaseException:
+        server.kill()
+        raise
     return server

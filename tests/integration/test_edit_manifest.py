@@ -106,6 +106,7 @@ def edited_by_workers(folder: Folder) -> list[str]:
     return [key for path in statuses for key in json.loads(path.read_text())["edited"]]
 
 
+@pytest.mark.slow
 def test_after_sigkill_only_missing_chunks_are_edited_and_the_deliverable_is_the_same(
     folder: Folder, clip: Path, tmp_path: Path, prefect_url: str
 ) -> None:

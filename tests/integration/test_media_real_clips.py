@@ -35,13 +35,15 @@ READ = {
     "alpha.webm": (150, Fraction(30), ["vorbis"]),
 }
 PARTS = {
+    "dog.mp4": (100, 200),
     "bunny_cuts.webm": (260, 390),
     "pcm_1080p50.mov": (0, 40),
     "rotated_270.mp4": (20, 50),
     "editlist_hlg_rotated_vfr.mp4": (10, 25),
     "alpha.webm": (0, 40),
 }
-"""Long or large clips are carried through in part: two cuts of the one, the sound of the other to the sample."""
+"""Long or large clips are carried through in part: two cuts of the one, the sound of another to the sample. The first
+three go whole through the whole chain in `test_real_clips`."""
 QUARTERS = {"rotated_270.mp4": 1, "editlist_hlg_rotated_vfr.mp4": 3}
 """Counterclockwise turns that the file asks for."""
 
@@ -80,7 +82,12 @@ def prepared(
     return request
 
 
-@pytest.mark.parametrize("name", READ)
+WHOLE_AND_LONG = "vfr_360p.mp4"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.footage) if name == WHOLE_AND_LONG else name for name in READ]
+)
 def test_untouched_clips_come_back_bit_for_bit_with_their_times_and_sound(
     shared: Path, tmp_path: Path, name: str
 ) -> None:
@@ -97,7 +104,7 @@ def test_untouched_clips_come_back_bit_for_bit_with_their_times_and_sound(
     assert [check for check in found.checks if not check.passed] == []
 
 
-@pytest.mark.parametrize("name", ["dog.mp4", "no_duration.webm"])
+@pytest.mark.parametrize("name", ["chapters.mp4", "no_duration.webm"])
 def test_edited_clips_keep_count_times_and_sound(shared: Path, tmp_path: Path, name: str) -> None:
     source = shared / "clips" / name
     request = prepared(source, tmp_path, "h264")

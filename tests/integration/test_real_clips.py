@@ -16,7 +16,8 @@ from tests.fakes.command import Folder
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
-CLIPS = ("dog.mp4", "bunny_cuts.webm", "no_duration.webm", "pcm_1080p50.mov")
+SHORT = ("dog.mp4", "no_duration.webm")
+LONG = ("bunny_cuts.webm", "pcm_1080p50.mov")
 GAPS = (1, 3, 7, 2, 5, 1, 1, 6, 4, 2)
 """Frames of 1/30 s between neighbours."""
 
@@ -71,12 +72,15 @@ class Result:
     passed: Path
 
 
-@pytest.fixture(scope="module")
-def results(shared: Path, prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
-    """Of one manifest over all sources, each graded and passed through."""
+@pytest.fixture(scope="module", params=["short", pytest.param("long", marks=pytest.mark.footage)])
+def results(
+    request: pytest.FixtureRequest, shared: Path, prefect_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[Result]:
+    """Of one manifest over several sources, each graded and passed through."""
     folder = Folder(tmp_path_factory.mktemp("real"), prefect_url)
-    variable = [write_variable(folder.path / f"variable{suffix}") for suffix in (".mp4", ".mkv")]
-    sources = [*(shared / "clips" / name for name in CLIPS), *variable]
+    sources = [shared / "clips" / name for name in (LONG if request.param == "long" else SHORT)]
+    if request.param == "short":
+        sources += [write_variable(folder.path / f"variable{suffix}") for suffix in (".mp4", ".mkv")]
     grade = {"instruction": "turn it sepia", "editor": "grade"}
     passthrough = {"instruction": "leave it", "editor": "passthrough", "deliverable": "ffv1", "detail": "full"}
     folder.manifest(*({"source": source, **form} for source in sources for form in (grade, passthrough)))
