@@ -79,7 +79,7 @@ def serve(settings: Settings, service: Service) -> None:
 def _start(settings: Settings, service: Service, parts: _Parts, stopping: threading.Event) -> None:
     environ = environment(settings, service)
     address = ["--host", service.host, "--port"]
-    parts.start("server", ["-m", "prefect", "server", "start", *address, str(service.port)], environ)
+    parts.start("server", ["-m", "flows.prefect_server", "server", "start", *address, str(service.port)], environ)
     parts.start("pages", ["-m", "flows.cli", "pages", *address, str(service.pages_port)], environ)
     _await(f"{service.ui}/api/health", parts, stopping)
     _await(f"{service.pages}/health", parts, stopping)

@@ -60,7 +60,9 @@ def screen(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Screen]
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield Screen(page, complaints, request.node.originalname.removeprefix("test_"))
+    screen = Screen(page, complaints, request.node.originalname.removeprefix("test_"))
+    yield screen
+    screen.shoot("end")
     context.close()
 
 
@@ -79,7 +81,7 @@ class Service:
             self.process = subprocess.Popen(
                 self.command, cwd=self.folder.path, env=self.folder.environ, stdout=log, stderr=log
             )
-        wait_until(lambda: "Ctrl-C stops it" in self.said(), f"the service; it said: {self.said()}", 180)
+        wait_until(lambda: "Ctrl-C stops it" in self.said(), f"the service; it said: {self.said()}", 300)
 
     def said(self) -> str:
         log = self.folder.path / "serve.log"
