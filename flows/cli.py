@@ -267,7 +267,7 @@ def convert(
     with problems():
         from flows import models
 
-        target = settings_here().weights_folder / name
+        target = models.new_folder(settings_here().weights_folder, name)
         line = models.convert(sama, text_encoder, vae, tokenizer, tuple(wan or ()), target, heads, dtype)
         print_record(line) if as_json else models.show(line)
 
@@ -283,7 +283,8 @@ def lora(
     with problems():
         from flows import models
 
-        card = models.add_lora(_weights_folder(base), file, scale, settings_here().weights_folder / name)
+        target = models.new_folder(settings_here().weights_folder, name)
+        card = models.add_lora(_weights_folder(base), file, scale, target)
         typer.echo(f"{card.name}: {card.digest}")
 
 
@@ -336,16 +337,22 @@ def parity(
     recording: Annotated[Path, typer.Argument(help="Folder of a recording of the official pipeline.")],
     as_json: AsJson = False,
 ) -> None:
-    """Compare this implementation with a recording of the official one: tensor name to relative error."""
+    """Compare this implementation with a recording of the official one: tensor name to relative error.
+
+    The exit code is 1 if an error is over its limit.
+    """
     with problems():
         from flows import models
         from flows import status as answer
 
         with models.translated():
-            from sama_model.parity import compare
+            from sama_model.parity import compare, limit
 
             errors = compare(recording)
-        print_json(errors) if as_json else answer.show_parity(errors)
+        limits = {name: limit(name) for name in errors}
+        print_json(errors) if as_json else answer.show_parity(errors, limits)
+    if not all(errors[name] <= limits[name] for name in errors):  # so written, NaN is over its limit too
+        raise typer.Exit(FAILED)
 
 
 # -- the process ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from edits.errors import SamaflowError
 from edits.job import TERMINAL, JobState
 from edits.settings import Settings, redacted
 from edits.storage import Store
-from sama_model.errors import WeightsError
 from sama_model.installed import installed
 from tasks.finding import Finding
 from tasks.publish import part_of
@@ -47,11 +46,9 @@ def examine_cluster(settings: Settings) -> list[Finding]:
         return [Finding("cluster", "broken", "the Kubernetes client is not installed", remedy)]
     from tasks.cluster_doctor import doctor_cluster
 
-    try:
-        expected = {name: weights.card.digest for name, weights in installed(settings.weights_folder).items()}
-    except WeightsError as error:
-        return [Finding("weights", "broken", str(error))]
-    return doctor_cluster(settings, expected)
+    there = installed(settings.weights_folder)
+    broken = [Finding("weights", "broken", str(error)) for error in there.broken.values()]
+    return broken + doctor_cluster(settings, {name: weights.card.digest for name, weights in there.weights.items()})
 
 
 def leftovers(settings: Settings, *, fix: bool) -> list[Finding]:

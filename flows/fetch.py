@@ -12,11 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edits.errors import WeightsError
-from edits.keys import sha256_of
 from edits.storage import Store
 from flows import models
 from sama_model.installed import CARD_FILE, InstalledWeights, check_name, read_card
-from sama_model.turbo import LORA_FILE
 
 INCOMING = ".incoming"
 """Folder, in the weights folder, of weights that are not verified yet; nothing looks for weights there."""
@@ -90,8 +88,8 @@ def _verify(weights: InstalledWeights, incoming: Path) -> None:
     try:
         if weights.lora is None:
             models.inspect(incoming, verify=True)
-        elif (found := sha256_of(incoming / LORA_FILE)) != weights.lora.sha256:
-            raise WeightsError(f"{LORA_FILE}: sha256 {found}, the card says {weights.lora.sha256}")
+        else:
+            models.verify_lora(incoming, weights.lora)
     except WeightsError as error:
         shutil.rmtree(incoming)
         raise WeightsError(f"{error}; what was copied is removed: copy the folder into the store again") from error

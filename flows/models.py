@@ -12,9 +12,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 import sql
 from edits.errors import WeightsError
+from edits.keys import sha256_of
 from flows.results import out
 from sama_model.config import WeightsCard
 from sama_model.errors import WeightsError as ModelWeightsError
+from sama_model.installed import LORA_FILE, Lora, check_name, networks_folder, read_card
 from tasks.version import code_version
 
 
@@ -57,6 +59,19 @@ def translated() -> Iterator[None]:
         raise WeightsError(str(error)) from error
 
 
+def verify_lora(folder: Path, lora: Lora) -> None:
+    """Compare the LoRA's file in `folder` with what its card says. Raises WeightsError."""
+    if (found := sha256_of(folder / LORA_FILE)) != lora.sha256:
+        raise WeightsError(f"{folder / LORA_FILE}: sha256 {found}, the card says {lora.sha256}; make it again")
+
+
+def new_folder(weights_folder: Path, name: str) -> Path:
+    """Where weights of this name will lie. Raises WeightsError for a name that is taken or cannot be one."""
+    with translated():
+        check_name(name)
+    return weights_folder / name
+
+
 def convert(
     sama: Path,
     text_encoder: Path,
@@ -96,10 +111,11 @@ def inspect(folder: Path, *, verify: bool) -> ModelLine:
     """
     with translated():
         from sama_model.folders import describe
-        from sama_model.installed import read_card
 
         weights = read_card(folder)
-        parts = describe(folder, verify=weights.parts if verify else None)
+        parts = describe(networks_folder(folder, weights), verify=weights.parts if verify else None)
+        if verify and weights.lora is not None:
+            verify_lora(folder, weights.lora)
     card = weights.card
     lines = tuple(
         PartLine(part.name, part.kind, part.parameters, part.dtype, weights.parts.get(part.name, ""), part.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -132,7 +133,8 @@ def _show_history(answer: JobHistory) -> None:
     out.print(table)
 
 
-def show_parity(errors: dict[str, float]) -> None:
-    """Print the relative error of each tensor."""
+def show_parity(errors: Mapping[str, float], limits: Mapping[str, float]) -> None:
+    """Print the relative error of each tensor, its limit, and which of them are over it."""
     for name, error in errors.items():
-        out.print(f"{name:<28} {error:.3g}", highlight=False)
+        over = "" if error <= limits[name] else "  over its limit"
+        out.print(f"{name:<28} {error:<10.3g} limit {limits[name]:g}{over}", highlight=False, markup=False)

@@ -96,14 +96,10 @@ CARDS: dict[tuple[str, str], WeightsCard] = {
 
 
 def all_cards(weights_folder: Path | None) -> dict[tuple[str, str], WeightsCard]:
-    """`CARDS`, and those of the weights that are installed in a folder.
-
-    Raises:
-        WeightsError: a card in the folder cannot be used.
-    """
-    found = installed(weights_folder) if weights_folder is not None else {}
+    """`CARDS`, and those of the weights that are installed in a folder and whose card can be used."""
+    found = installed(weights_folder).weights if weights_folder is not None else {}
     cards = [card for weights in found.values() for card in approximations(weights.card)]
-    return CARDS | {(card.editor, card.name): card for card in cards}
+    return CARDS | {(card.editor, card.name): card for card in cards if (card.editor, card.name) not in CARDS}
 
 
 def approximations(card: WeightsCard) -> tuple[WeightsCard, ...]:
@@ -125,11 +121,14 @@ def card(editor: str, weights: str, weights_folder: Path | None = None) -> Weigh
 
     Raises:
         ValueError: an unknown editor or weights; the message names the known ones.
+        WeightsError: weights of that name are there, and their card cannot be used.
     """
     if editor not in editors():
         raise ValueError(f"there is no editor '{editor}'; there are {', '.join(editors())}")
     cards = all_cards(weights_folder)
     if (editor, weights) not in cards:
+        if weights_folder is not None and (broken := installed(weights_folder).broken.get(weights.split("+")[0])):
+            raise broken
         known = ", ".join(name for of, name in cards if of == editor)
         remedy = "; 'samaflow model convert' makes others" if editor == "sama" else ""
         raise ValueError(f"editor '{editor}' has no weights '{weights}'; it has {known}{remedy}")

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from sama_model.cards import RELEASED
 from sama_model.config import Needs, TransformerSizes, WeightsCard
 from sama_model.errors import WeightsError
+from sama_model.folders import STEMS
 from sama_model.installed import CARD_FILE, InstalledWeights, card_json, check_name
 from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
 from sama_model.pipeline import SamaPipeline
@@ -114,22 +116,29 @@ def open_networks(released: Released, heads: int | None) -> tuple[Network, ...]:
     """The three networks, complete and of the right shapes, unread."""
     wan = open_files(released.base)
     official = wan | open_file(released.transformer)
-    sizes = transformer_sizes(official, heads)
     text, vae = open_file(released.text_encoder), open_file(released.vae)
-    text_of, vae_of = text_encoder_sizes(text), vae_sizes(vae)
-    file_name = "diffusion_pytorch_model"
-    return (
-        _network("transformer", empty_transformer(sizes), official, transformer_keys(sizes.num_layers), file_name),
-        _network("text_encoder", empty_text_encoder(text_of), text, text_encoder_keys(text_of.num_layers), "model"),
-        _network("vae", empty_vae(vae_of), vae, vae_keys(vae_of), file_name),
-    )
+    with _naming(released.transformer):
+        sizes = transformer_sizes(official, heads)
+        transformer = _network("transformer", empty_transformer(sizes), official, transformer_keys(sizes.num_layers))
+    with _naming(released.text_encoder):
+        text_of = text_encoder_sizes(text)
+        encoder = _network("text_encoder", empty_text_encoder(text_of), text, text_encoder_keys(text_of.num_layers))
+    with _naming(released.vae):
+        vae_of = vae_sizes(vae)
+        return transformer, encoder, _network("vae", empty_vae(vae_of), vae, vae_keys(vae_of))
 
 
-def _network(
-    folder: str, model: Any, official: Mapping[str, StoredTensor], keys: Mapping[str, str], stem: str
-) -> Network:
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from error
+
+
+def _network(folder: str, model: Any, official: Mapping[str, StoredTensor], keys: Mapping[str, str]) -> Network:
     check_tensors(model, official, keys)
-    return Network(folder, model, {mine: official[name] for name, mine in keys.items()}, stem)
+    return Network(folder, model, {mine: official[name] for name, mine in keys.items()}, STEMS[folder])
 
 
 def _only_dtype(network: Network) -> torch.dtype:
@@ -243,6 +252,7 @@ def _needs(networks: Iterable[Network], dtypes: Mapping[str, torch.dtype]) -> Ne
         vae_bytes=_elements(by_name["vae"]) * dtypes["vae"].itemsize,
         vae_width=by_name["vae"].model.config.base_dim,
         itemsize=dtypes["transformer"].itemsize,
+        vae_itemsize=dtypes["vae"].itemsize,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,25 +20,42 @@ from transformers import AutoConfig, UMT5EncoderModel
 from sama_model.errors import WeightsError
 from sama_model.tensorfiles import StoredTensor, open_files
 from sama_model.transformer import SamaTransformer3DModel
-from sama_model.weights import TIED_EMBEDDING, add_to_digest, check_tensors
+from sama_model.weights import TIED_EMBEDDING, add_to_digest, check_tensors, listed
 
 NETWORKS = ("transformer", "text_encoder", "vae")
 
+STEMS = {"transformer": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"}
+"""How diffusers and transformers call the files of each network."""
 
-def check_folder(folder: Path) -> dict[str, torch.dtype]:
-    """Hold the files of the three networks against their configurations; the dtype of each network.
+
+def check_folder(folder: Path, without: Collection[str] = ()) -> dict[str, torch.dtype]:
+    """Hold the files of the networks against their configurations; the dtype of each network.
+
+    Not looked at are those `without`, and those that `model_index.json` says the pipeline was saved without.
 
     Raises:
-        WeightsError: a network is not there, its tensors are not all there in their shapes, or its dtypes are mixed.
+        WeightsError: a network is not there, its files are not those of its index, its tensors are not all there in
+            their shapes, or its dtypes are mixed.
     """
-    return {name: _dtype_of(name, check_network(folder / name)) for name in NETWORKS}
+    names = [name for name in NETWORKS if name not in without and name not in _left_out(folder)]
+    return {name: _dtype_of(name, check_network(folder / name)) for name in names}
+
+
+def _left_out(folder: Path) -> set[str]:
+    """Components that a pipeline was saved without."""
+    path = folder / "model_index.json"
+    if not path.is_file():
+        return set()
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        return {name for name, kind in index.items() if kind == [None, None]}
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error}); convert again") from error
 
 
 def check_network(folder: Path) -> dict[str, StoredTensor]:
     """The tensors of one network, known to be all of them. Raises WeightsError like `check_folder`."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise WeightsError(f"{folder}: no safetensors files; is this a folder that 'samaflow model convert' wrote?")
+    files = network_files(folder)
     model, tensors = empty_network(folder), open_files(files)
     names = {name: name for name in model.state_dict() if name not in TIED_EMBEDDING}
     try:
@@ -46,6 +63,24 @@ def check_network(folder: Path) -> dict[str, StoredTensor]:
     except WeightsError as error:
         raise WeightsError(f"{folder}: {error}") from error
     return tensors
+
+
+def network_files(folder: Path) -> list[Path]:
+    """The files of one network under the names by which they are loaded. Raises WeightsError like `check_folder`."""
+    there = {path.name for path in folder.glob("*.safetensors")}
+    if not there:
+        raise WeightsError(f"{folder}: no safetensors files; is this a folder that 'samaflow model convert' wrote?")
+    whole = f"{STEMS[folder.name]}.safetensors"
+    path = folder / f"{whole}.index.json"
+    try:
+        named = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()) if path.is_file() else {whole}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: not an index of files ({error}); convert again") from error
+    if named != there:
+        sides = (("is missing", named - there), ("belongs to no network", there - named))
+        problems = "; ".join(f"{listed(names)} {problem}" for problem, names in sides if names)
+        raise WeightsError(f"{folder}: {problems}: give the files their names back, or convert again")
+    return [folder / name for name in sorted(named)]
 
 
 def empty_network(folder: Path) -> nn.Module:

@@ -16,7 +16,11 @@ from sama_model.config import WeightsCard
 from sama_model.errors import WeightsError
 
 CARD_FILE = "card.json"
+LORA_FILE = "lora.safetensors"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+BUILT_IN = ("builtin", "tiny")
+"""Names that `cards.CARDS` has taken."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +73,54 @@ def read_card(folder: Path) -> InstalledWeights:
     return weights
 
 
-def installed(folder: Path) -> dict[str, InstalledWeights]:
-    """All weights with a card in the folders of `folder`, by name; none if it is not there.
+def networks_folder(folder: Path, weights: InstalledWeights) -> Path:
+    """Where the networks of the weights in `folder` lie: there, or in the folder of those that a LoRA was put on.
 
     Raises:
-        WeightsError: a card that cannot be used.
+        WeightsError: the base has no card, or is not the one any more that the LoRA was put on.
     """
-    cards = sorted(folder.glob(f"*/{CARD_FILE}")) if folder.is_dir() else []
-    return {path.parent.name: read_card(path.parent) for path in cards if not path.parent.name.endswith(".partial")}
+    if not weights.base:
+        return folder
+    base = folder.with_name(weights.base)
+    if read_card(base).parts != weights.parts:
+        raise WeightsError(
+            f"{folder}: a LoRA on weights '{weights.base}' that were replaced since: remove the folder and make it "
+            "again with `samaflow model lora`"
+        )
+    return base
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What lies in a weights folder."""
+
+    weights: dict[str, InstalledWeights]
+    """By name."""
+    broken: dict[str, WeightsError]
+    """By folder, why its card cannot be used: the others can."""
+
+
+def installed(folder: Path) -> Installed:
+    """All weights with a card in the folders of `folder`; none if it is not there."""
+    found = Installed({}, {})
+    for path in sorted(folder.glob(f"*/{CARD_FILE}")) if folder.is_dir() else []:
+        name = path.parent.name
+        if name.endswith(".partial"):
+            continue
+        try:
+            found.weights[name] = read_card(path.parent)
+        except WeightsError as error:
+            found.broken[name] = error
+    return found
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot be a name of weights: rows name them, and `+` joins approximations to them."""
+    """Refuse what cannot be a name of weights: rows name them, `+` joins approximations to them, and some are taken.
+
+    Raises:
+        WeightsError: such a name.
+    """
     if not NAME.fullmatch(name):
         raise WeightsError(f"'{name}' cannot be the name of weights: use lower-case letters, digits, '.', '_' and '-'")
+    if name in BUILT_IN:
+        raise WeightsError(f"'{name}' is the name of weights that are built in: take another one")

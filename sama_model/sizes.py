@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sama_model.config import TextEncoderSizes, TransformerSizes, VaeSizes
 from sama_model.errors import WeightsError
+from sama_model.keys import sama_keys
 from sama_model.weights import Shaped
 
 WAN_HEAD_DIM = 128
@@ -18,12 +19,14 @@ def transformer_sizes(tensors: Shapes, num_heads: int | None = None) -> Transfor
     """Sizes that the tensors' shapes tell. They do not tell the heads: without `num_heads`, 128 wide as in all of Wan.
 
     Raises:
-        WeightsError: the tensors that tell the sizes are not there, or the width is not a whole number of heads.
+        WeightsError: tensors that tell the sizes, or that SAMA adds to Wan, are not there, or the width is not a whole
+            number of heads.
     """
     dim, channels, *patch = _shape(tensors, "patch_embedding.weight")
     num_heads = num_heads or dim // WAN_HEAD_DIM
     if num_heads < 1 or dim % num_heads:
         raise WeightsError(f"a width of {dim} is not a whole number of heads ({num_heads} given or inferred)")
+    _check_samas_own(tensors)
     hidden, features = _shape(tensors, "siglip_feat_mlp.fc1.weight")
     return TransformerSizes(
         num_heads=num_heads,
@@ -37,6 +40,17 @@ def transformer_sizes(tensors: Shapes, num_heads: int | None = None) -> Transfor
         semantic_dim=features,
         semantic_hidden=hidden,
     )
+
+
+def _check_samas_own(tensors: Shapes) -> None:
+    own = sama_keys()
+    missing = [name for name in own if name not in tensors]
+    if missing:
+        remedy = "fetch the file again" if len(missing) < len(own) else "this is plain Wan; give SAMA's own file too"
+        names = ", ".join(missing)
+        raise WeightsError(
+            f"{len(missing)} of the {len(own)} tensors that SAMA adds to Wan are missing ({names}): {remedy}"
+        )
 
 
 def text_encoder_sizes(tensors: Shapes) -> TextEncoderSizes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,10 @@ from pathlib import Path
 from sama_model.cards import PRESETS, TURBO
 from sama_model.errors import WeightsError
 from sama_model.folders import empty_network
-from sama_model.installed import CARD_FILE, InstalledWeights, Lora, card_json, check_name, read_card
-from sama_model.lora import check_lora
+from sama_model.installed import CARD_FILE, LORA_FILE, InstalledWeights, Lora, card_json, check_name, read_card
+from sama_model.lora import check_lora, warn_left_out
 from sama_model.pipeline import SamaPipeline
 from sama_model.tensorfiles import read_tensors
-
-LORA_FILE = "lora.safetensors"
 
 
 def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWeights:
@@ -25,10 +24,12 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
     Nothing is said about what it looks like: a LoRA that was distilled on plain Wan may lose the edit.
 
     Raises:
-        WeightsError: no such file, one that is damaged or for another network, weights that have a LoRA already, or a
-            folder that is there already.
+        WeightsError: a name that is taken or cannot be one, a scale that is not finite, no such file, one that is
+            damaged or for another network, weights that have a LoRA already, or a folder that is there already.
     """
     check_name(target.name)
+    if not math.isfinite(scale):
+        raise WeightsError(f"a LoRA is added at a finite scale, not {scale}; 1.0 adds it as it was trained")
     under = read_card(base)
     if under.lora is not None:
         raise WeightsError(f"'{base.name}' is '{under.base}' with a LoRA already: name '{under.base}' instead")
@@ -46,6 +47,7 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
         digest=whole,
         recipes=(*TURBO.items(), *PRESETS.items()),
         loras=f"lora@{scale:g} {digest}",
+        reference_device=f"{under.card.reference_device}; for a LoRA estimated by the number of forwards",
         seconds_per_frame=under.card.seconds_per_frame * TURBO["turbo"].steps / (2 * PRESETS["quality"].steps),
     )
     installed = InstalledWeights(card, under.parts, base.name, Lora(digest, scale))
@@ -60,7 +62,9 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
 
 def _check_fits(lora: Path, base: Path) -> None:
     """Hold the LoRA's tensors against the network that it is for, before anybody waits for 28 GB to load."""
+    tensors = read_tensors(lora)
+    warn_left_out(tensors)
     try:
-        check_lora(SamaPipeline.lora_state_dict(read_tensors(lora)), empty_network(base / "transformer"))
+        check_lora(SamaPipeline.lora_state_dict(tensors), empty_network(base / "transformer"))
     except WeightsError as error:
         raise WeightsError(f"{lora}: {error}") from error

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from functools import partial
-from pathlib import Path
 
 from edits.catalogue import Card, Catalogue, EditorEntry
-from edits.errors import InstructionError, WeightsError
+from edits.errors import InstructionError
 from edits.settings import Settings
 from sama_model.cards import all_cards
-from sama_model.config import WeightsCard
 from sama_model.editors import check_instruction
 from sama_model.editors.base import InstructionError as ModelInstructionError
-from sama_model.errors import WeightsError as ModelWeightsError
+from sama_model.installed import installed
+
+log = logging.getLogger(__name__)
 
 _JOINT = frozenset({"sama"})
 """Editors that are a `ShotEditor`."""
@@ -25,12 +26,13 @@ _DETAILS = {"grade": "tone"}
 def build_catalogue(settings: Settings) -> Catalogue:
     """Every editor with its weights; the first card of an editor is its default unless the settings name another.
 
-    Raises:
-        WeightsError: a card in the weights folder cannot be used.
+    Weights whose card cannot be used are left out, and the log says why.
     """
     weights: dict[str, dict[str, Card]] = defaultdict(dict)
-    for (editor, name), card in _cards(settings.weights_folder).items():
+    for (editor, name), card in all_cards(settings.weights_folder).items():
         weights[editor][name] = card
+    for name, problem in installed(settings.weights_folder).broken.items():
+        log.warning("weights '%s' are left out: %s", name, problem)
     return {
         editor: EditorEntry(
             name=editor,
@@ -42,13 +44,6 @@ def build_catalogue(settings: Settings) -> Catalogue:
         )
         for editor, cards in weights.items()
     }
-
-
-def _cards(weights_folder: Path) -> dict[tuple[str, str], WeightsCard]:
-    try:
-        return all_cards(weights_folder)
-    except ModelWeightsError as error:
-        raise WeightsError(str(error)) from error
 
 
 def _check(editor: str, instruction: str) -> None:

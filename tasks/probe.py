@@ -15,7 +15,6 @@ from pathlib import Path
 
 from edits.errors import SamaflowError
 from edits.storage import Store
-from sama_model.errors import WeightsError
 from sama_model.installed import installed
 
 
@@ -28,16 +27,19 @@ class ProbeReport:
     weights: dict[str, str]
     """Digest by name of what lies in the weights folder."""
     problem: str = ""
-    """Why the weights folder cannot be read; empty when it can."""
+    """Why the weights folder, or a card in it, cannot be read; empty when they can."""
 
 
 def probe(store_uri: str, weights_folder: Path) -> ProbeReport:
     """Write, read and delete an object of the store, and read the cards of the weights."""
     try:
-        found = {name: weights.card.digest for name, weights in installed(weights_folder).items()}
-        problem = "" if weights_folder.is_dir() else f"there is no folder {weights_folder}"
-    except (WeightsError, OSError) as error:
-        found, problem = {}, str(error)
+        there = installed(weights_folder)
+    except OSError as error:
+        return ProbeReport(_store_trouble(store_uri), {}, str(error))
+    found = {name: weights.card.digest for name, weights in there.weights.items()}
+    problem = "; ".join(str(error) for error in there.broken.values())
+    if not weights_folder.is_dir():
+        problem = f"there is no folder {weights_folder}"
     return ProbeReport(_store_trouble(store_uri), found, problem)
 
 

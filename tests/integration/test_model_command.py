@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from transformers import ByT5Tokenizer
 from typer.testing import CliRunner
 
 import sql
+from edits.settings import load_settings
 from flows.cli import app
 from sama_model.config import Options
 from sama_model.editors import load
 from sama_model.editors.base import EditRequest, unused_progress
+from sama_model.errors import WeightsError
 from sama_model.tiny import tiny_tensors
+from tasks.catalogue import build_catalogue
 from tasks.version import code_version
 from tests.contract.test_editors import clip
 from tests.fakes.command import SAMAFLOW
@@ -148,6 +152,74 @@ def test_a_lora_makes_weights_of_their_own_with_presets_without_guidance(
     assert (quick.card.converter, quick.card.loras) == (converted["converter"], f"lora@0.5 {digest}")
     request = EditRequest(clip(), "make it snow", 3, quick.card.recipes[0][1])
     assert (mine.edit(request, unused_progress) != quick.edit(request, unused_progress)).any()
+
+
+def test_weights_with_a_lora_are_looked_at_and_recorded_like_others(folder: Path, converted: dict[str, Any]) -> None:
+    make_lora(folder, "looked-at")
+    line = json.loads(model(folder, "inspect", "looked-at", "--verify", "--json").stdout)
+    assert line["parts"] == converted["parts"]
+    assert (line["verified"], line["loras"][:7]) == (True, "lora@1 ")
+    done = model(folder, "register", "looked-at")
+    assert (done.exit_code, line["digest"] in done.stdout) == (0, True), done.stderr
+    (folder / ".samaflow/weights/looked-at/lora.safetensors").write_bytes(b"damaged")
+    done = model(folder, "inspect", "looked-at", "--verify")
+    assert (done.exit_code, "the card says" in done.stderr) == (2, True)
+
+
+def test_a_lora_notices_that_its_base_was_replaced(folder: Path, converted: dict[str, Any]) -> None:
+    assert convert(folder, "base").exit_code == 0
+    make_lora(folder, "stale", "base")
+    shutil.rmtree(folder / ".samaflow/weights/base")
+    assert convert(folder, "base", "--dtype", "bfloat16").exit_code == 0
+    for command in ("inspect", "register"):
+        done = model(folder, command, "stale")
+        assert (done.exit_code, "weights 'base' that were replaced since" in done.stderr) == (2, True)
+    with pytest.raises(WeightsError, match="'base' that were replaced since"):
+        load("sama", "stale", Options(weights_folder=folder / ".samaflow" / "weights"))
+
+
+def make_lora(folder: Path, name: str, base: str = "mine", *options: str) -> Result:
+    layer = "diffusion_model.blocks.0.self_attn.v"
+    factors = {f"{layer}.lora_A.weight": torch.ones(2, 96), f"{layer}.lora_B.weight": torch.ones(96, 2)}
+    save_file(factors, folder / "ones.safetensors")
+    return model(folder, "lora", base, "ones.safetensors", "--name", name, *options)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("../../outside", "'../../outside' cannot be the name"),
+        ("/outside", "'/outside' cannot be the name"),
+        ("tiny", "'tiny' is the name of weights that are built in"),
+    ],
+)
+def test_a_name_that_leads_elsewhere_or_is_taken_is_refused(
+    folder: Path, converted: dict[str, Any], name: str, sentence: str
+) -> None:
+    for done in (convert(folder, name), make_lora(folder, name)):
+        assert done.exit_code == 2
+        assert sentence in done.stderr
+    assert not (folder / "outside").exists()
+
+
+@pytest.mark.parametrize("scale", ["nan", "inf"])
+def test_a_scale_that_is_no_number_is_refused(folder: Path, converted: dict[str, Any], scale: str) -> None:
+    done = make_lora(folder, "scaled", "mine", "--scale", scale)
+    assert (done.exit_code, f"finite scale, not {scale}" in done.stderr) == (2, True)
+    assert not (folder / ".samaflow/weights/scaled").exists()
+
+
+def test_a_card_that_cannot_be_read_leaves_the_others_to_planning(
+    folder: Path, converted: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = folder / ".samaflow/weights/broken"
+    broken.mkdir()
+    (broken / "card.json").write_text("{}")
+    settings = load_settings(folder, {}, {})
+    catalogue = build_catalogue(settings)
+    broken.joinpath("card.json").unlink()
+    assert "mine" in catalogue["sama"].weights
+    assert "weights 'broken' are left out: " in caplog.text
 
 
 @pytest.mark.parametrize(

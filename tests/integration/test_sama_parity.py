@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import Result
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from flows.cli import app
 from sama_model.errors import WeightsError
 from sama_model.parity import EXACT, LEVELS, compare, limit
 from sama_model.reuse import EVERYTHING, NOTHING, Reuse
@@ -75,6 +78,24 @@ def test_a_changed_weight_is_noticed_in_what_it_decides_and_nowhere_else(copy: P
     wrong = {name for name, error in errors.items() if error > limit(name)}
     assert {"velocity_positive", "semantic_velocity_negative", "final_latents", "decoded"} <= wrong
     assert not wrong & {"text_embedding", "source_latents", "sigmas", "semantic_tokens_in"}
+
+
+def parity(folder: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["model", "parity", str(folder), *options])
+
+
+def test_the_command_says_every_limit_and_fails_when_one_is_exceeded(copy: Path) -> None:
+    done = parity(copy)
+    assert done.exit_code == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == NAMES.split()
+    assert done.stdout.count("limit") == len(NAMES.split())
+    sigmas = load_file(copy / "tensors.safetensors")["sigmas"]
+    rewrite(copy / "tensors.safetensors", sigmas=sigmas + 1e-3)
+    done = parity(copy)
+    over = [line.split()[0] for line in done.stdout.splitlines() if line.endswith("over its limit")]
+    assert (done.exit_code, over) == (1, ["sigmas"])
+    done = parity(copy, "--json")
+    assert (done.exit_code, list(json.loads(done.stdout))) == (1, NAMES.split())
 
 
 def test_a_changed_seed_of_the_noise_is_noticed(copy: Path) -> None:

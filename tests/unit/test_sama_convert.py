@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import ByT5Tokenizer
 
-from sama_model.cards import RELEASED
+from sama_model.cards import CARDS, RELEASED, card
 from sama_model.config import TransformerSizes
 from sama_model.convert import Released, convert, packed
 from sama_model.errors import WeightsError
-from sama_model.installed import installed, read_card
+from sama_model.folders import describe
+from sama_model.installed import BUILT_IN, installed, read_card
 from sama_model.keys import sama_keys, transformer_keys
+from sama_model.pipeline import SamaPipeline
 from sama_model.tensorfiles import StoredTensor, open_file
 from sama_model.tiny import TRANSFORMER, tiny_tensors
 from sama_model.weights import digest_of, empty_transformer
@@ -101,7 +104,7 @@ def test_a_converted_folder_holds_every_tensor_in_small_shards_and_a_card(
     assert json.loads((folder / "model_index.json").read_text())["_class_name"] == "SamaPipeline"
     assert written[-1][0] == written[-1][1] == sum(t.nbytes for part in tensors.values() for t in part.values())
     assert read_card(folder) == weights
-    assert installed(tmp_path) == {"small": weights}
+    assert installed(tmp_path).weights == {"small": weights}
 
 
 def test_the_card_has_the_released_facts_the_folders_name_and_the_files_digest(tmp_path: Path, files: Released) -> None:
@@ -151,6 +154,11 @@ def without_the_eleven(files: Released, tensors: dict[str, Tensor]) -> Released:
     return files
 
 
+def without_one_of_the_eleven(files: Released, tensors: dict[str, Tensor]) -> Released:
+    save_file({n: t for n, t in tensors.items() if n != "siglip_feat_mlp.fc1.weight"}, files.transformer)
+    return files
+
+
 def renamed_shard(files: Released, tensors: dict[str, Tensor]) -> Released:
     paths = shards(files.transformer.parent, plain_wan(tensors), 6)
     paths[2].rename(paths[2].with_name("part3.safetensors"))
@@ -180,12 +188,17 @@ def swapped(files: Released, tensors: dict[str, Tensor]) -> Released:
     ("damage", "message"),
     [
         (truncate, r"sama_14b_ema\.safetensors: not a whole safetensors file"),
-        (without_the_eleven, r"siglip_feat_mlp"),
+        (
+            without_the_eleven,
+            r"sama_14b_ema\.safetensors: 11 of the 11 .* missing \(segment_embedding\.weight, .*proj\.bias\): "
+            r"this is plain Wan; give SAMA's own file too",
+        ),
+        (without_one_of_the_eleven, r"1 of the 11 .* missing \(siglip_feat_mlp\.fc1\.weight\): fetch the file again"),
         (renamed_shard, r"5 of 6 shards of diffusion_pytorch_model were given, missing are .*-00003-of-00006"),
         (shard_under_anothers_name, r"-00004-of-00006\.safetensors: .* stand in .*-00003-of-00006"),
         (mixed_dtypes, r"the transformer mixes dtypes: .*head\.|proj_out\.bias.*--dtype"),
         (no_tokenizer, r"absent: not a folder with a tokenizer's files"),
-        (swapped, r"token_embedding\.weight"),
+        (swapped, r"Wan2\.1_VAE\.pth: .*token_embedding\.weight"),
     ],
 )
 def test_files_that_are_wrong_are_named_and_nothing_is_written(
@@ -208,15 +221,63 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path: Path, files: Released) 
 
 
 def test_a_name_that_rows_could_not_write_is_refused(tmp_path: Path, files: Released) -> None:
-    with pytest.raises(WeightsError, match="cannot be the name"):
-        convert(files, tmp_path / "14b+mine", heads=3)
+    for name, problem in (("14b+mine", "cannot be the name"), ("tiny", "built in"), ("builtin", "built in")):
+        with pytest.raises(WeightsError, match=problem):
+            convert(files, tmp_path / name, heads=3)
+    assert {name for _, name in CARDS} == set(BUILT_IN)
 
 
-def test_a_card_that_is_damaged_or_under_another_name_is_refused(tmp_path: Path, files: Released) -> None:
+def test_a_card_that_is_damaged_or_under_another_name_spoils_its_own_weights_only(
+    tmp_path: Path, files: Released
+) -> None:
     convert(files, tmp_path / "small", heads=3)
-    (tmp_path / "small").rename(tmp_path / "other")
+    shutil.copytree(tmp_path / "small", tmp_path / "other")
     with pytest.raises(WeightsError, match="the card of 'small'"):
-        installed(tmp_path)
+        card("sama", "other", tmp_path)
     (tmp_path / "other" / "card.json").write_text("{}")
     with pytest.raises(WeightsError, match="not a weights' card"):
-        installed(tmp_path)
+        card("sama", "other+fp8", tmp_path)
+    assert card("sama", "small+fp8", tmp_path).name == "small+fp8"
+    assert list(installed(tmp_path).broken) == ["other"]
+
+
+def test_a_folder_under_a_built_in_name_takes_nothing_from_what_is_built_in(tmp_path: Path, files: Released) -> None:
+    convert(files, tmp_path / "small", heads=3)
+    text = (tmp_path / "small" / "card.json").read_text().replace('"small"', '"tiny"')
+    (tmp_path / "small").rename(tmp_path / "tiny")
+    (tmp_path / "tiny" / "card.json").write_text(text)
+    assert card("sama", "tiny", tmp_path) == card("sama", "tiny")
+
+
+def renamed_file(folder: Path) -> None:
+    path = next(folder.glob("*-00002-of-*.safetensors"))
+    path.rename(path.with_name(f"{path.stem} (1).safetensors"))
+
+
+def lost_index(folder: Path) -> None:
+    (folder / "diffusion_pytorch_model.safetensors.index.json").unlink()
+
+
+def damaged_index(folder: Path) -> None:
+    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            renamed_file,
+            r"transformer: .*-00002-of-\d+\.safetensors is missing; .*\(1\)\.safetensors belongs to no network",
+        ),
+        (lost_index, r"transformer: diffusion_pytorch_model\.safetensors is missing; "),
+        (damaged_index, r"index\.json: not an index of files"),
+    ],
+)
+def test_a_converted_folder_whose_files_changed_their_names_is_not_whole(
+    damage: Callable[[Path], None], message: str, tmp_path: Path, files: Released
+) -> None:
+    convert(files, tmp_path / "small", heads=3, shard_bytes=200_000)
+    damage(tmp_path / "small" / "transformer")
+    for look in (describe, SamaPipeline.from_pretrained):
+        with pytest.raises(WeightsError, match=message):
+            look(tmp_path / "small")
