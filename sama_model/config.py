@@ -140,29 +140,33 @@ class Needs:
     """Channels at full size."""
     itemsize: int
     """Bytes of a number in the transformer."""
+    vae_itemsize: int = 4
+    """The same in the VAE; the released file's is float32."""
 
 
 def predicted_peaks(
     needs: Needs, pixels: int, frames: int, approximations: Collection[str] = ()
 ) -> tuple[tuple[str, int], ...]:
-    """Device memory in bytes by exact profile, for two guidance branches in one forward of a clip of this size.
+    """Device memory in bytes by exact profile, for guided steps on a clip of this size: both branches in one forward,
+    but in `streamed_small` one after the other.
 
     The text encoder has done its work, and is gone, before.
     """
     sizes, itemsize = needs.transformer, needs.itemsize
     patch = pixels // 64 // (sizes.patch_size[1] * sizes.patch_size[2])
     tokens = 2 * ((frames - 1) // 4 + 1) * patch + SEMANTIC_TOKENS
-    sequence = 2 * TRANSFORMER_COPIES * tokens * sizes.dim * itemsize
+    branch = TRANSFORMER_COPIES * tokens * sizes.dim * itemsize
     texts = 2 * sizes.num_layers * 2 * TEXT_TOKENS * sizes.dim * itemsize
-    picture = VAE_COPIES * 4 * (TILE_PIXELS if "tiled" in approximations else pixels) * needs.vae_width * itemsize
+    at_once = 4 * (TILE_PIXELS if "tiled" in approximations else pixels)
+    picture = VAE_COPIES * at_once * needs.vae_width * needs.vae_itemsize
     weights = needs.transformer_bytes
     if "fp8" in approximations:
         weights -= max(0, sizes.num_layers - sum(EDGE_BLOCKS)) * 2 * sizes.dim * sizes.ffn_dim * (itemsize - 1)
-    streamed = 2 * needs.transformer_bytes // sizes.num_layers + sequence
+    blocks = 2 * needs.transformer_bytes // sizes.num_layers
     return (
-        ("resident", weights + needs.vae_bytes + max(sequence + texts, picture)),
-        ("streamed", needs.vae_bytes + max(streamed, picture)),
-        ("streamed_small", max(streamed, picture)),
+        ("resident", weights + needs.vae_bytes + max(2 * branch + texts, picture)),
+        ("streamed", needs.vae_bytes + max(blocks + 2 * branch, picture)),
+        ("streamed_small", max(blocks + branch, picture)),
     )
 
 

@@ -116,8 +116,8 @@ def frames_of(video: Tensor) -> npt.NDArray[np.uint8]:
 
 
 def encode_video(vae: AutoencoderKLWan, video: Tensor) -> Tensor:
-    """(1, 3, T, H, W) -> (1, C, t, h, w): the posterior's mean, never a sample, normalised (models.md 5.3)."""
-    mu: Tensor = vae.encode(video.to(vae.device, vae.dtype)).latent_dist.mode()
+    """(1, 3, T, H, W), where the VAE computes, -> (1, C, t, h, w): the posterior's mean, normalised (models.md 5.3)."""
+    mu: Tensor = vae.encode(video.to(vae.dtype)).latent_dist.mode()
     mean, std = latent_statistics(vae, mu)
     return (mu - mean) / std
 

@@ -34,14 +34,19 @@ class Framing:
         return frames[:, self.top : self.top + self.height, self.left : self.left + self.width]
 
 
+def check_fit(fit: str) -> None:
+    """Refuse an unknown fit. Raises ValueError."""
+    if fit not in FITS:
+        raise ValueError(f"there is no fit '{fit}'; there are {', '.join(FITS)}")
+
+
 def framed(frames: Frames, size: tuple[int, int], fit: str) -> tuple[Frames, Framing]:
     """`frames` in the working size (width, height), and where in it their picture is.
 
     Raises:
         ValueError: an unknown fit.
     """
-    if fit not in FITS:
-        raise ValueError(f"there is no fit '{fit}'; there are {', '.join(FITS)}")
+    check_fit(fit)
     height, width = frames.shape[1:3]
     if fit == "whole":
         fit = "squeeze" if fits_squeezed((width, height), size) else "pad"

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sama_model.reuse import Memory
+from sama_model.reuse import Memory, check
 from sama_model.tokens import Joint
 
 
@@ -41,6 +41,37 @@ class Network(Protocol):
         encoder_hidden_states: Tensor,
         memory: Memory,
     ) -> Joint: ...
+
+
+@dataclass(frozen=True)
+class BranchesInTurn:
+    """A network that answers with both branches and computes one after the other: half the rows at a time."""
+
+    network: Network
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.network.dtype
+
+    def __call__(
+        self,
+        hidden_states: Tensor,
+        source_states: Tensor,
+        semantic_states: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        memory: Memory,
+    ) -> Joint:
+        """As the network's own.
+
+        Raises:
+            CombinationError: a saving that needs both branches in one forward.
+        """
+        check(memory.reuse, ["branches_in_turn"])
+        states = (hidden_states, source_states, semantic_states, timestep)
+        branches = range(encoder_hidden_states.shape[0])
+        said = [self.network(*states, encoder_hidden_states[i : i + 1], memory) for i in branches]
+        return Joint(torch.cat([part.video for part in said]), torch.cat([part.semantic for part in said]))
 
 
 def guided_velocity(

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from sama_model.errors import WeightsError
+from sama_model.tensorfiles import open_file
 from sama_model.weights import listed
 
+log = logging.getLogger(__name__)
+
 PREFIX = "transformer."
+
+DIFFERENCE = re.compile(r".+\.diff(_b)?")
+"""A whole weight's or bias's difference, which some files hold beside their low-rank factors."""
+
+TAKEN = re.compile(
+    r"(diffusion_model\.)?("
+    r"(blocks\.\d+\.((self_attn|cross_attn)\.[qkvo]|ffn\.[02])|time_projection\.1|(text|time)_embedding\.[02])\.diff_b"
+    r"|head\.head\.diff(_b)?)"
+)
+"""Those that diffusers adds; it drops the others without a word."""
 
 
 def check_lora(state: Mapping[str, Tensor], transformer: nn.Module) -> None:
@@ -32,6 +49,33 @@ def check_lora(state: Mapping[str, Tensor], transformer: nn.Module) -> None:
         kinds = (("for layers that are not there", unknown), ("of another width", wrong))
         problems = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds if names)
         raise WeightsError(f"this LoRA was made for another network than {type(transformer).__name__}: {problems}")
+
+
+def left_out(names: Collection[str]) -> tuple[str, ...]:
+    """Differences in a LoRA's file, by their names there, that will not be added."""
+    low_rank_time = any(re.search(r"time_projection.*\.weight$", name) for name in names)
+    return tuple(
+        name
+        for name in names
+        if DIFFERENCE.fullmatch(name)
+        and not (TAKEN.fullmatch(name) and (low_rank_time or "time_projection" not in name))
+    )
+
+
+def warn_left_out(names: Collection[str]) -> None:
+    """Name in the log what will not be added."""
+    if left := left_out(names):
+        log.warning(
+            "%d tensors of this LoRA have no layer to be added to and are left out: %s", len(left), listed(left)
+        )
+
+
+def names_in(source: Any, options: Mapping[str, Any]) -> Collection[str]:
+    """Names of the tensors of what `load_lora_weights` is given; none of what does not lie on this machine."""
+    if isinstance(source, Mapping):
+        return tuple(source)
+    path = Path(source) / (options.get("subfolder") or "") / (options.get("weight_name") or "")
+    return tuple(open_file(path)) if path.suffix == ".safetensors" and path.is_file() else ()
 
 
 def _widths(part: str, tensor: Tensor, layer: nn.Module) -> tuple[int, int]:

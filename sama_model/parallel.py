@@ -33,8 +33,9 @@ class BranchParallel:
     network: Network
     group: dist.ProcessGroup | None = None
     """Of two processes; None: all that there are."""
-    _unguided: Memory | None = field(default=None, init=False)
-    """For steps without guidance: a memory holds one branch's text, and theirs is the instruction on both processes."""
+    _unguided: dict[int, Memory] = field(default_factory=dict, init=False)
+    """By the run's own memory (one a clip), for steps without guidance: a memory holds one branch's text, and theirs is
+    the instruction on both processes."""
 
     def __post_init__(self) -> None:
         if (count := dist.get_world_size(self.group)) != BRANCHES:
@@ -61,8 +62,8 @@ class BranchParallel:
         check(memory.reuse, ["branch_parallel"])
         states = (hidden_states, source_states, semantic_states, timestep)
         if encoder_hidden_states.shape[0] != BRANCHES:
-            self._unguided = self._unguided or Memory(memory.reuse, memory.timesteps)
-            return self.network(*states, encoder_hidden_states, self._unguided)
+            unguided = self._unguided.setdefault(id(memory), Memory(memory.reuse, memory.timesteps))
+            return self.network(*states, encoder_hidden_states, unguided)
         rank = dist.get_rank(self.group)
         said = self.network(*states, encoder_hidden_states[rank : rank + 1], memory)
         return Joint(self._both(said.video), self._both(said.semantic))

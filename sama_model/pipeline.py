@@ -27,6 +27,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
+from sama_model.arguments import check_frames, check_prompt, check_recipe
 from sama_model.config import Recipe
 from sama_model.encoders import (
     decode_latents,
@@ -38,11 +39,11 @@ from sama_model.encoders import (
     video_of,
 )
 from sama_model.folders import check_folder
-from sama_model.framing import Framing, framed
-from sama_model.guidance import Conditions
-from sama_model.lora import check_lora
+from sama_model.framing import Framing, check_fit, framed
+from sama_model.guidance import BranchesInTurn, Conditions, Network
+from sama_model.lora import check_lora, names_in, warn_left_out
 from sama_model.parallel import PARALLEL, BranchParallel
-from sama_model.reuse import Reuse, check, legal
+from sama_model.reuse import CombinationError, Reuse, check, legal
 from sama_model.sampling import denoise, generator_noise
 from sama_model.schedule import flow_schedule
 from sama_model.tiling import tiled
@@ -71,11 +72,13 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
     Without a tokenizer and a text encoder it takes encoded prompts only.
     """
 
-    model_cpu_offload_seq = "text_encoder->vae->transformer->vae"
+    model_cpu_offload_seq = "text_encoder->transformer->vae"
     _optional_components: ClassVar = ["tokenizer", "text_encoder"]
     _callback_tensor_inputs: ClassVar = ["latents", "semantic"]
     tiled = False
     """Whether the VAE works on tiles: the official default, an approximation."""
+    branches_in_turn = False
+    """Whether the two guidance branches are two forwards: half as much memory for the sequence, the same result."""
     branch_group: dist.ProcessGroup | None = None
     """Two processes that compute one guidance branch each. Those that deal the sequence's rows are the transformer's
     `row_group`. All processes make the same call, and all get the edit."""
@@ -94,13 +97,15 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> SamaPipeline:
         """The pipeline of a folder that `save_pretrained` or `samaflow model convert` wrote.
 
-        Stricter than diffusers: the three networks must be whole, and without `dtype` the files' own is kept.
+        Stricter than diffusers: networks that are not given by name, or left out with None, must be whole, and without
+        `dtype` the files' own is kept.
 
         Raises:
             WeightsError: a tensor is missing, unexpected or of another shape.
         """
         folder = Path(pretrained_model_name_or_path)
-        dtypes = check_folder(folder)
+        dtypes = check_folder(folder, without=kwargs)
+        kwargs.setdefault("use_safetensors", True)
         if "dtype" not in kwargs and "torch_dtype" not in kwargs:
             kwargs["dtype"] = dtypes
         pipeline: SamaPipeline = super().from_pretrained(folder, local_files_only=True, **kwargs)
@@ -135,10 +140,16 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         savings, by default all that combine with how the transformer is set up; `deep` asks for frames of 16 bits.
 
         Raises:
-            ValueError: a clip or a schedule that the network cannot take; a generator and noise at once; no prompt;
-                several processes and nothing that makes their noise the same.
+            ValueError: a clip, contexts or a schedule that the network cannot take; a generator and noise at once; a
+                prompt and its embeddings at once, or neither; several processes and nothing that makes their noise the
+                same.
             CombinationError: a saving that the transformer's set-up excludes.
         """
+        recipe = Recipe(num_inference_steps, guidance_scale, shift, guided, step_cache)
+        check_frames(frames)
+        check_prompt(prompt, prompt_embeds, self.transformer.config.text_dim)
+        check_recipe(recipe)
+        check_fit(fit)
         if noise is not None and generator is not None:
             raise ValueError("give a generator that draws the noise, or the noise itself, not both")
         self._check_callback(callback_on_step_end_tensor_inputs)
@@ -146,7 +157,6 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         if size is not None:
             frames, framing = framed(frames, size, fit)
         shape = self.latent_shape(frames)
-        recipe = Recipe(num_inference_steps, guidance_scale, shift, guided, step_cache)
         schedule = flow_schedule(recipe.steps, recipe.shift)
         modes = self.modes()
         reuse = legal(modes) if reuse is None else reuse
@@ -172,17 +182,29 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
                 changed = named | dict(callback_on_step_end(self, i, schedule.timesteps[i], given))
                 return Joint(changed["latents"], changed["semantic"])
 
-            network = self.transformer
-            if self.branch_group is not None:
-                network = BranchParallel(self.transformer, self.branch_group)
             start = Joint(*self.placed(noise.video, noise.semantic))
-            edit = denoise(network, start, conditions, recipe, stepped, reuse)
+            edit = denoise(self.network(), start, conditions, recipe, stepped, reuse)
         decoded = self.decode(edit.video)
         edited: npt.NDArray[Any] = deep_frames_of(decoded) if deep else frames_of(decoded)
         self.maybe_free_model_hooks()
         return SamaPipelineOutput(edited if framing is None else framing.trimmed(edited), edit.video)
 
     # -- stages -------------------------------------------------------------------------------------------------------
+
+    def network(self) -> Network:
+        """The transformer, or it with its guidance branches dealt to processes or taken in turn: for one run.
+
+        Raises:
+            CombinationError: a block cache, and branches in turn.
+        """
+        if self.branch_group is not None:
+            return BranchParallel(self.transformer, self.branch_group)
+        whole: Network = self.transformer
+        if not self.branches_in_turn:
+            return whole
+        if self.transformer.is_cache_enabled:
+            raise CombinationError("a block cache holds one forward a step: branches_in_turn makes two of them")
+        return BranchesInTurn(whole)
 
     def contexts(self, prompt: str | None) -> Tensor:
         """(2, 512, d) of the released recipe's two prompts, one encoded after the other.
@@ -202,7 +224,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
 
     def encode(self, frames: npt.NDArray[np.uint8]) -> Tensor:
         """(T, H, W, 3) -> (1, C, t, h, w)."""
-        video = video_of(frames)
+        video = video_of(frames).to(self._execution_device)  # the VAE itself may lie elsewhere until it is called
         if self.tiled:
             return tiled(lambda part: encode_video(self.vae, part), video, self.spatial_factor, 1)
         return encode_video(self.vae, video)
@@ -228,6 +250,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         modes = {
             "block_cache": self.transformer.is_cache_enabled,
             "offload": _is_group_offload_enabled(self.transformer),
+            "branches_in_turn": self.branches_in_turn and self.branch_group is None,
             "branch_parallel": self.branch_group is not None,
             "context_parallel": self.transformer.row_group is not None,
         }
@@ -262,11 +285,19 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
     def load_lora_weights(self, pretrained_model_name_or_path_or_dict: Any, **kwargs: Any) -> None:
         """A LoRA file of Wan's transformer, in diffusers', the official or musubi's layout.
 
+        What has no place there, as differences of norms, is left out, and the log names it.
+
         Raises:
             WeightsError: it is for another network; the tensors are named.
         """
-        check_lora(self.lora_state_dict(pretrained_model_name_or_path_or_dict), self.transformer)
+        warn_left_out(names_in(pretrained_model_name_or_path_or_dict, kwargs))
         super().load_lora_weights(pretrained_model_name_or_path_or_dict, **kwargs)
+
+    @classmethod
+    def load_lora_into_transformer(cls, state_dict: dict[str, Tensor], transformer: Any, **kwargs: Any) -> None:
+        """The last step of `load_lora_weights`, tensors under diffusers' names. Raises WeightsError like it."""
+        check_lora(state_dict, transformer)
+        super().load_lora_into_transformer(state_dict, transformer, **kwargs)
 
     @classmethod
     def _maybe_expand_t2v_lora_for_i2v(cls, transformer: Any, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,12 +7,14 @@ name, as a part of the weights' name, and stand in the numerics class.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from diffusers.hooks import apply_group_offloading
 from torch import nn
 
-from sama_model.config import EDGE_BLOCKS
+from sama_model.cards import approximations
+from sama_model.config import EDGE_BLOCKS, WeightsCard
 from sama_model.errors import DeviceTooSmallError
 from sama_model.pipeline import SamaPipeline
 
@@ -31,7 +33,7 @@ HEADROOM = 0.95
 # -- choosing ---------------------------------------------------------------------------------------------------------
 
 
-def chosen(asked: str, peaks: dict[str, int], free: int | None) -> str:
+def chosen(asked: str, card: WeightsCard, free: int | None) -> str:
     """The profile to begin with: the one asked for, or for `auto` the fastest whose predicted peak fits.
 
     `free` is the device's free memory in bytes; None, for the CPU, fits everything.
@@ -43,13 +45,34 @@ def chosen(asked: str, peaks: dict[str, int], free: int | None) -> str:
         return asked
     if free is None:
         return RESIDENT
+    peaks = dict(card.peaks)
     for profile in EXACT_PROFILES:
         if peaks.get(profile, 0) <= HEADROOM * free:
             return profile
+    remedies = ["use a larger device", *(f"weights '{name}'" for name in _that_fit(card, free))]
     raise DeviceTooSmallError(
         f"the device has {free / 2**30:.1f} GiB free, the smallest exact profile ({STREAMED_SMALL}) is predicted to "
-        f"need {peaks[STREAMED_SMALL] / 2**30:.1f} GiB: use a larger device, or weights '...+fp8' or '...+tiled'"
+        f"need {peaks[STREAMED_SMALL] / 2**30:.1f} GiB: {' or '.join(remedies)}"
     )
+
+
+def _that_fit(card: WeightsCard, free: int) -> tuple[str, ...]:
+    """The same weights with more approximations, if they are predicted to fit."""
+    plain = replace(card, name=card.name.split("+")[0], numerics=card.numerics.split("+")[0])
+    return tuple(
+        other.name
+        for other in approximations(plain)
+        if set(card.approximations) < set(other.approximations)
+        and min(peak for _, peak in other.peaks) <= HEADROOM * free
+    )
+
+
+def too_small(profile: str) -> DeviceTooSmallError:
+    """What to say when the device's memory ran out in `profile` and this process will not try a smaller one."""
+    below = smaller(profile)
+    remedy = "use a larger device" if below is None else f"set [model] profile = '{below}', or use a larger device"
+    which = "the smallest exact profile" if below is None else "profile"
+    return DeviceTooSmallError(f"{which} ({profile}) did not fit the device's free memory: {remedy}")
 
 
 def smaller(profile: str) -> str | None:
@@ -67,7 +90,18 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def place(pipeline: SamaPipeline, profile: str, device: torch.device) -> None:
-    """Put a pipeline that lies on the CPU where `profile` wants it."""
+    """Put a pipeline that lies on the CPU where `profile` wants it.
+
+    Raises:
+        DeviceTooSmallError: not even its weights fit.
+    """
+    try:
+        _place(pipeline, profile, device)
+    except torch.OutOfMemoryError as error:
+        raise too_small(profile) from error
+
+
+def _place(pipeline: SamaPipeline, profile: str, device: torch.device) -> None:
     if profile == RESIDENT:
         pipeline.to(device)
         return
@@ -77,7 +111,13 @@ def place(pipeline: SamaPipeline, profile: str, device: torch.device) -> None:
     if profile == STREAMED:
         pipeline.vae.to(device)
     else:
-        apply_group_offloading(pipeline.vae, device, offload_type="leaf_level")
+        _make_small(pipeline, device)
+
+
+def _make_small(pipeline: SamaPipeline, device: torch.device) -> None:
+    """What `streamed_small` does beside streaming the transformer."""
+    apply_group_offloading(pipeline.vae, device, offload_type="leaf_level")
+    pipeline.branches_in_turn = True
 
 
 def compile_blocks(pipeline: SamaPipeline, backend: str = "inductor") -> None:
@@ -99,18 +139,18 @@ def step_down(pipeline: SamaPipeline, profile: str, device: torch.device) -> str
     """Place a pipeline that ran out of memory in the next smaller exact profile, and say which.
 
     Raises:
-        DeviceTooSmallError: there is none.
+        DeviceTooSmallError: there is none, or its weights do not fit either.
     """
     below = smaller(profile)
     if below is None:
-        raise DeviceTooSmallError(f"the smallest exact profile ({profile}) did not fit: use a larger device")
+        raise too_small(profile)
     if profile == RESIDENT:
         uncompile_blocks(pipeline)
         pipeline.to("cpu")
         place(pipeline, below, device)
     else:
         pipeline.vae.to("cpu")
-        apply_group_offloading(pipeline.vae, device, offload_type="leaf_level")
+        _make_small(pipeline, device)
     return below
 
 

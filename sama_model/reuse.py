@@ -1,7 +1,7 @@
 """What the forwards of one clip have in common, computed once; and which savings may be on together.
 
 Every saving is exact: with it or without it the network says the same, to rounding. What each is worth stands in
-docs/experiments.md; the arithmetic behind them is in performance terms, not in the weights.
+docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ NOTHING = Reuse(**dict.fromkeys(EXACT, False))
 EXCLUDED: dict[str, tuple[str, ...]] = {
     "block_cache": ("shared_first", "pruned_last"),  # its hooks subtract a block's input from its output: same shape
     "offload": ("text",),  # a block's weights are on the device only while its forward runs
+    "branches_in_turn": ("text", "shared_first"),  # a forward has one branch: a memory would hold the other one's text
     "branch_parallel": ("shared_first",),  # each process has one branch: there is nothing to share
     "context_parallel": ("shared_first", "pruned_last", "semantic_mean"),  # each process has its own rows
 }
@@ -84,12 +85,19 @@ class Memory:
     reuse: Reuse
     timesteps: Tensor | None = None
     """(steps,) of the whole run, as the network is told them; None: each comes alone."""
-    _kept: dict[str, object] = field(default_factory=dict)
+    _of_clip: dict[str, object] = field(default_factory=dict)
+    _of_all: dict[str, object] = field(default_factory=dict)
+    """What hangs on the contexts or the schedule alone."""
+
+    def of_another_clip(self) -> Memory:
+        """For a clip with the same contexts and schedule: what hangs on these is held once."""
+        return replace(self, _of_clip={})
 
     def once(self, name: str, make: Callable[[], Kept]) -> Kept:
         """What `make` makes, kept if the saving `name` is on."""
         if not getattr(self.reuse, name):
             return make()
-        if name not in self._kept:
-            self._kept[name] = make()
-        return self._kept[name]  # type: ignore[return-value]
+        kept = self._of_clip if name == "source" else self._of_all
+        if name not in kept:
+            kept[name] = make()
+        return kept[name]  # type: ignore[return-value]

@@ -177,7 +177,8 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
 
     def clip_of(self, source_states: Tensor, semantic: int) -> Clip:
         """What depends on the source alone, beside `semantic` semantic tokens."""
-        types = self.segment_embedding.weight
+        # called, not read: where layers are offloaded one by one, a layer has its weights while it is called
+        types = self.segment_embedding(torch.arange(TARGET + 1, device=source_states.device))
         source = self.patches(source_states) + types[CONDITION]
         layout = TokenLayout(source.shape[1], semantic, source.shape[1])
         return Clip(source, types, layout, joint_rotary(self.rope(source_states), semantic))

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from sama_model.config import Recipe
 from sama_model.guidance import Conditions, Network, guided_velocity
-from sama_model.parallel import BranchParallel
 from sama_model.reuse import Memory, Reuse, legal
 from sama_model.sampling import euler_step, guided_steps
 from sama_model.schedule import as_model_sees, flow_schedule
@@ -68,7 +67,8 @@ def denoise_together(
     schedule = flow_schedule(recipe.steps, recipe.shift)
     told = as_model_sees(schedule.timesteps, network.dtype)
     guided = guided_steps(recipe)
-    memories = [Memory(reuse, told) for _ in windows]
+    first = Memory(reuse, told)
+    memories = [first, *(first.of_another_clip() for _ in windows[1:])]
     states = start.states
     for i in range(start.step, schedule.steps):
         scale = recipe.guidance if i < guided else 1.0
@@ -191,13 +191,10 @@ def edit_windows(
     """
     if pipeline.transformer.is_cache_enabled:
         raise ValueError("windows that are denoised together take no block cache: switch it off")
-    network = pipeline.transformer
-    if pipeline.branch_group is not None:
-        network = BranchParallel(pipeline.transformer, pipeline.branch_group)
     conditions = [Conditions(*pipeline.placed(pipeline.encode(clip), contexts)) for clip in clips]
     start = Progressed(0, tuple(Joint(*pipeline.placed(noise.video, noise.semantic)) for noise in noises))
     begun = (unpacked(kept, start) if kept else None) or start
-    states = denoise_together(network, begun, conditions, windows, recipe, on_step, legal(pipeline.modes()))
+    states = denoise_together(pipeline.network(), begun, conditions, windows, recipe, on_step, legal(pipeline.modes()))
     video = pipeline.decode(whole(states, windows))
     pipeline.maybe_free_model_hooks()
     return video

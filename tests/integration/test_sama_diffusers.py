@@ -108,6 +108,31 @@ def test_a_lora_of_another_width_or_network_is_refused_by_name(pipeline: SamaPip
         pipeline.load_lora_weights(deeper)
 
 
+def test_the_file_that_is_named_in_a_folder_is_the_one_that_is_checked(pipeline: SamaPipeline, tmp_path: Path) -> None:
+    save_file(lora(dim=128), tmp_path / "a.safetensors")
+    save_file(lora(), tmp_path / "b.safetensors")
+    pipeline.load_lora_weights(tmp_path, weight_name="b.safetensors", adapter_name="b")
+    with pytest.raises(WeightsError, match="128 wide"):
+        pipeline.load_lora_weights(tmp_path, weight_name="a.safetensors", adapter_name="a")
+
+
+def test_what_diffusers_drops_of_a_lora_is_named(
+    pipeline: SamaPipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = {f"diffusion_model.{name}": torch.zeros(96) for name in (
+        "blocks.0.norm3.diff", "blocks.0.norm3.diff_b", "patch_embedding.diff", "blocks.0.self_attn.q.diff_b"
+    )}  # fmt: skip
+    save_file(lora() | tensors, tmp_path / "lora.safetensors")
+    added = pipeline.lora_state_dict(tmp_path / "lora.safetensors")
+    assert [name for name in added if name.endswith(".bias")] == ["transformer.blocks.0.attn1.to_q.lora_B.bias"]
+    pipeline.load_lora_weights(tmp_path / "lora.safetensors")
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "sama_model.lora"]
+    assert said.startswith("3 tensors of this LoRA have no layer to be added to and are left out: ")
+    assert "norm3.diff, " in said
+    assert "patch_embedding.diff" in said
+    assert "self_attn" not in said
+
+
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +158,34 @@ def test_group_offload_changes_nothing(pipeline: SamaPipeline, offload: Callable
     assert torch.equal(latents(pipeline), plain)
     with pytest.raises(CombinationError, match="offload excludes text"):
         latents(pipeline, reuse=Reuse())
+
+
+def test_layers_that_lie_on_disk_until_they_are_called_change_nothing(pipeline: SamaPipeline, tmp_path: Path) -> None:
+    """Elsewhere on a CPU an offloaded tensor keeps its numbers; on disk it is empty, so that reading it shows."""
+    plain = latents(pipeline, reuse=Reuse(text=False))
+    pipeline.transformer.enable_group_offload(
+        torch.device("cpu"), offload_type="leaf_level", offload_to_disk_path=str(tmp_path)
+    )
+    assert torch.equal(latents(pipeline), plain)
+
+
+def test_pictures_go_where_the_pipeline_computes_not_where_the_vae_waits(
+    pipeline: SamaPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under `enable_model_cpu_offload`, which needs an accelerator: the meta device stands for it."""
+    monkeypatch.setattr(SamaPipeline, "_execution_device", torch.device("meta"))
+    seen: list[str] = []
+
+    def encode(video: Tensor) -> None:
+        seen.append(video.device.type)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline.vae, "encode", encode)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.encode(FRAMES)
+    assert (seen, pipeline.vae.device.type) == (["meta"], "cpu")
+    networks = SamaPipeline.model_cpu_offload_seq.split("->")
+    assert sorted(networks) == ["text_encoder", "transformer", "vae"]
 
 
 def test_layerwise_casting_stays_near(pipeline: SamaPipeline) -> None:

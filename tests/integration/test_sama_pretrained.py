@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,17 @@ def test_the_files_dtype_is_kept_unless_another_is_asked_for(saved: Path, tmp_pa
     loaded = SamaPipeline.from_pretrained(tmp_path / "half")
     kinds = (loaded.transformer, loaded.text_encoder, loaded.vae)
     assert {p.dtype for model in kinds for p in model.parameters()} == {torch.bfloat16}
+
+
+def test_a_pipeline_without_a_text_encoder_is_saved_and_loaded(saved: Path, tmp_path: Path) -> None:
+    without = SamaPipeline.from_pretrained(saved, text_encoder=None, tokenizer=None)
+    without.save_pretrained(tmp_path / "without")
+    loaded = SamaPipeline.from_pretrained(tmp_path / "without")
+    assert (without.text_encoder, loaded.text_encoder, loaded.tokenizer) == (None, None, None)
+    assert loaded.transformer.dtype == torch.float32
+    shutil.rmtree(tmp_path / "without" / "vae")
+    with pytest.raises(WeightsError, match="vae: no safetensors files"):
+        SamaPipeline.from_pretrained(tmp_path / "without")
 
 
 def test_a_folder_without_networks_is_refused(tmp_path: Path) -> None:

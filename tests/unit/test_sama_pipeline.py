@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,33 @@ def test_a_frame_count_that_is_not_4k_plus_1_is_refused(pipeline: SamaPipeline, 
 def test_a_picture_that_is_no_whole_patches_is_refused(pipeline: SamaPipeline) -> None:
     with pytest.raises(ValueError, match="width must be a multiple of 8"):
         pipeline(np.zeros((5, 16, 20, 3), dtype=np.uint8), "make it snow")
+
+
+EMBEDS = torch.zeros(2, 512, 32)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"frames": FRAMES / 255.0}, "a uint8 array .*, not float64"),
+        ({"frames": FRAMES.tolist()}, "a uint8 array .*, not list"),
+        ({"frames": FRAMES[0]}, r"\(T, H, W, 3\), not \(16, 24, 3\)"),
+        ({"prompt": ["make it snow"]}, "one text, not list"),
+        ({"prompt_embeds": EMBEDS}, "not both"),
+        ({"prompt": None, "prompt_embeds": EMBEDS[:1]}, r"are \(2, 512, 32\), .* not \(1, 512, 32\)"),
+        ({"prompt": None, "prompt_embeds": EMBEDS[..., :7]}, r"are \(2, 512, 32\), .* not \(2, 512, 7\)"),
+        ({"prompt": None}, "give a prompt"),
+        ({"guidance_scale": float("nan")}, "guidance is a finite number, not nan"),
+        ({"guidance_scale": float("inf")}, "guidance is a finite number, not inf"),
+        ({"step_cache": -0.1}, "not negative, not -0.1"),
+        ({"fit": "stretch"}, "no fit 'stretch'"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_refused_in_a_sentence(
+    pipeline: SamaPipeline, given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        pipeline(**{"frames": FRAMES, "prompt": "make it snow", "num_inference_steps": 1} | given)
 
 
 def test_the_instruction_changes_the_result(pipeline: SamaPipeline) -> None:

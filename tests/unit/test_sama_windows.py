@@ -176,5 +176,16 @@ def test_sixteen_bits_are_the_same_picture_finer(editor: SamaEditor) -> None:
     assert len(np.unique(deep)) > 2 * len(np.unique(plain))
 
 
+def test_text_and_times_are_computed_once_a_shot_and_a_source_once_a_window(
+    editor: SamaEditor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, asked = editor.pipeline.transformer, []
+    for name in ("text_of", "times_of", "clip_of"):
+        made = getattr(network, name)
+        monkeypatch.setattr(network, name, lambda *given, name=name, made=made: asked.append(name) or made(*given))
+    editor.edit_together(requests(clip(37), *THREE), unused_progress, Kept())
+    assert sorted(asked) == ["clip_of"] * 3 + ["text_of", "times_of"]
+
+
 def test_the_editor_says_that_it_can(editor: SamaEditor) -> None:
     assert isinstance(editor, ShotEditor)
