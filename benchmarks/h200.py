@@ -364,7 +364,7 @@ def needed(pipeline: SamaPipeline, machine: Machine, case: Case) -> tuple[tuple[
     transformer, vae = pipeline.transformer, pipeline.vae
     own, other = (sum(p.numel() * p.element_size() for p in part.parameters()) for part in (transformer, vae))
     sizes = replace(machine.sizes, num_layers=len(transformer.blocks))
-    needs = Needs(sizes, own, other, machine.vae.base_dim, transformer.dtype.itemsize)
+    needs = Needs(sizes, own, other, machine.vae.base_dim, transformer.dtype.itemsize, vae.dtype.itemsize)
     width, height = machine.picture
     return predicted_peaks(needs, width * height, machine.frames(case))
 

@@ -268,6 +268,8 @@ class Marker:
     peak_memory_bytes: int
     device: str
     versions: dict[str, str]
+    cut_tokens: int = 0
+    """Tokens at the instruction's end that did not fit the text encoder; 0: all of it was read."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,12 @@ JOB_TEMPLATE = Path(__file__).resolve().parents[1] / "k8s" / "job_template.yaml"
 EXECUTORS = ("local", "kubernetes")
 PROFILES = ("auto", "resident", "streamed", "streamed_small")
 
+ATTENTION = (
+    "native", "fa3_fwd", "flash", "flash_varlen", "_flash_3", "_flash_varlen_3", "flex", "_native_cudnn",
+    "_native_efficient", "_native_flash", "_native_math", "_native_npu", "_native_xla", "xformers",
+)  # fmt: skip
+"""Attention back ends that differ by rounding alone; what is installed where the model runs, it says itself."""
+
 _SERVICE_LINK = re.compile(r"SAMAFLOW_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_[0-9]+_(?:TCP|UDP)\w*)")
 """What Kubernetes sets in every pod beside a Service called samaflow."""
 
@@ -237,7 +243,7 @@ class Settings:
     """Where the folders of converted weights lie; by default the folder `weights` in the state folder."""
     profile: str = _setting("model.profile", _choice(PROFILES), "auto")
     """Where a model's parts lie while it works; `auto` takes the largest profile that fits. Changes no result."""
-    attention: str = _setting("model.attention", TEXT, "native")
+    attention: str = _setting("model.attention", _choice(ATTENTION), "native")
     """Attention back end, as diffusers names it, or `fa3_fwd`; those that round to eight bits are refused."""
     compile: bool = _setting("model.compile", FLAG, False)
     """Whether a `resident` model's blocks are compiled: half a minute for a new size of chunk, then a tenth faster."""

@@ -10,7 +10,11 @@ import importlib
 from typing import Any
 
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+from diffusers.models.attention_dispatch import (
+    AttentionBackendName,
+    _AttentionBackendRegistry,
+    _check_attention_backend_requirements,
+)
 from torch import Tensor, nn
 
 FA3, FA3_FP8 = "fa3_fwd", "fa3_fwd_fp8"
@@ -20,6 +24,10 @@ OWN = (FA3, FA3_FP8)
 
 ROUGH = ("sage", "fp8", "int8")
 """Parts of the names of back ends that round queries, keys or values to eight bits."""
+
+
+HUB = "_hub"
+"""Part of the names of back ends that fetch their kernel when they are first used."""
 
 
 class BackendError(ValueError):
@@ -41,23 +49,35 @@ def backend(name: str) -> Any:
             ) from error
         return _registered(name)
     try:
-        return AttentionBackendName(name)
+        chosen = AttentionBackendName(name)
     except ValueError as error:
-        known = ", ".join([*OWN, *(item.value for item in AttentionBackendName)])
-        raise BackendError(f"there is no attention back end '{name}'; there are {known}") from error
+        raise BackendError(f"there is no attention back end '{name}'; there are {', '.join(exact_names())}") from error
+    try:
+        _check_attention_backend_requirements(chosen)  # its dispatch calls what is absent as if it were there
+    except (ImportError, RuntimeError) as error:
+        raise BackendError(f"attention back end '{name}' cannot be used here: {error}") from error
+    return chosen
+
+
+def exact_names() -> tuple[str, ...]:
+    """Back ends that `set_exact_backend` takes, installed here or not."""
+    names = [item.value for item in AttentionBackendName if item.value not in OWN]
+    return (FA3, *(name for name in names if HUB not in name and not any(part in name for part in ROUGH)))
 
 
 def set_exact_backend(model: nn.Module, name: str) -> None:
     """`set_backend` with one that differs from the others by rounding alone, because no chunk key names it.
 
     Raises:
-        BackendError: an approximation, or like `backend`.
+        BackendError: an approximation, one that is fetched at run time, or like `backend`.
     """
     if any(part in name for part in ROUGH):
         raise BackendError(
             f"attention back end '{name}' works in eight bits: an approximation that no chunk key names; take "
             f"'native', or '{FA3}' on a Hopper GPU"
         )
+    if HUB in name:
+        raise BackendError(f"attention back end '{name}' fetches a program while it runs: take one that is installed")
     set_backend(model, name)
 
 
@@ -65,10 +85,7 @@ def set_backend(model: nn.Module, name: str) -> None:
     """Use a back end in every attention of `model`. Raises BackendError like `backend`."""
     chosen = backend(name)
     if name not in OWN:
-        try:
-            model.set_attention_backend(name)  # type: ignore[operator]
-        except (ImportError, RuntimeError) as error:
-            raise BackendError(f"attention back end '{name}' cannot be used here: {error}") from error
+        model.set_attention_backend(name)  # type: ignore[operator]
         return
     for module in model.modules():
         if hasattr(getattr(module, "processor", None), "_attention_backend"):

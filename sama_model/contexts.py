@@ -5,11 +5,12 @@ A file is named by the digest of all that decides its content: the text encoder,
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -51,6 +52,9 @@ class Contexts:
             context = encode_prompt(tokenizer, encoder, prompt)
             self._known[key] = Context(context.rows.cpu(), context.cut)
             self._write(key, self._known[key])
+        del tokenizer, encoder
+        gc.collect()  # networks hold themselves in circles, and what a profile may fill is what is free by then
+        torch.cuda.empty_cache()
 
     def of(self, prompt: str) -> Tensor:
         """(1, 512, d) of one prompt.
@@ -59,14 +63,27 @@ class Contexts:
             InstructionError: it does not fit into 512 tokens, and prompts are strict.
             WeightsError: its file is damaged.
         """
-        self.encode([prompt])
-        context = self._known[self._key(prompt)]
-        if context.cut:
-            sentence = f"the prompt is {context.cut} tokens longer than the {TEXT_TOKENS} that the text encoder reads"
+        if cut := self.cut(prompt):
+            sentence = f"the prompt is {cut} tokens longer than the {TEXT_TOKENS} that the text encoder reads"
             if self._strict:
-                raise InstructionError(f"{sentence}: shorten it, or allow prompts to be cut")
+                remedy = "shorten it, or leave out --strict-prompts ([model] strict_prompts) to have its end cut"
+                raise InstructionError(f"{sentence}: {remedy}")
             log.warning("%s; its end was cut: %s", sentence, prompt[:80])
-        return context.padded()
+        return self._known[self._key(prompt)].padded()
+
+    def cut(self, prompt: str) -> int:
+        """Tokens of a prompt that do not fit. Raises WeightsError if its file is damaged."""
+        self.encode([prompt])
+        return self._known[self._key(prompt)].cut
+
+    def refuse_if_none_fits(self, prompts: Sequence[str]) -> None:
+        """Where prompts are strict: say so before anybody waits for the networks, if there would be nothing to do.
+
+        Raises:
+            InstructionError: every one of these prompts is too long.
+        """
+        if self._strict and prompts and all(map(self.cut, prompts)):
+            self.of(prompts[0])
 
     def _key(self, prompt: str) -> str:
         fields = {"kind": "context/1", "encoder": self._digest, "prompt": clean_prompt(prompt)}

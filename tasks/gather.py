@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sql
 from edits import storage, wire
 from edits.errors import RecordError, is_transient, shortened
-from edits.job import EditJob, JobState, Marker, VideoPlan
+from edits.job import Chunk, EditJob, JobState, Marker, VideoPlan
 from edits.media.records import Picture, Pictures
 from tasks.intake import Order
 from tasks.progress import JobProgress, Snapshot
@@ -65,6 +65,7 @@ def _job(run: Run, progress: JobProgress) -> ReportJob:
     artifact = sql.output_of(run.db, job.job_id)
     delivered = record.state is JobState.DELIVERED
     kept = _kept(run, job) if delivered else Pictures(())
+    markers = {chunk.chunk_key: _marker(run, chunk) for chunk in plan.chunks} if plan else {}
     return ReportJob(
         line=progress.line,
         job_id=job.job_id,
@@ -81,12 +82,16 @@ def _job(run: Run, progress: JobProgress) -> ReportJob:
         size=artifact.size if artifact and delivered else None,
         already_delivered=progress.message == ALREADY,
         shots=plan.shots if plan else (),
-        chunks=tuple(_chunks(run, plan)) if plan else (),
+        chunks=tuple(_chunk(run, chunk, markers[chunk.chunk_key]) for chunk in plan.chunks) if plan else (),
         pictures=tuple(map(_picture, kept.pictures)),
         timings=tuple(ReportTiming(name, spent) for name, spent in progress.seconds_by_stage().items()),
         checks=run.checks.get(job.job_id, ()),
         seams=seams_of(run, job) if delivered else (),
-        lineage=(*facts_of(job, plan, artifact.sha256 if artifact and delivered else ""), *_remarks(kept)),
+        lineage=(
+            *facts_of(job, plan, artifact.sha256 if artifact and delivered else ""),
+            *_remarks(kept),
+            *cut_facts(marker for marker in markers.values() if marker),
+        ),
         problem=None if delivered else _problem(progress),
         project=job.project,
         notes=job.notes,
@@ -97,14 +102,23 @@ def _problem(progress: JobProgress) -> ReportProblem:
     return ReportProblem(progress.category, progress.message, is_transient(progress.category))
 
 
-def _chunks(run: Run, plan: VideoPlan) -> Iterator[ReportChunk]:
-    for chunk in plan.chunks:
-        marker: Marker | None = run.edited.get(chunk.chunk_key)
-        state = ChunkState.EDITED if marker else ChunkState.REUSED
-        if marker is None and storage.valid_marker(run.store, chunk.chunk_key) is None:
-            state = ChunkState.MISSING
-        seconds = sum(marker.seconds.values()) if marker else 0.0
-        yield ReportChunk(chunk.shot, chunk.start, chunk.end, chunk.padding, state, seconds)
+def _marker(run: Run, chunk: Chunk) -> Marker | None:
+    """Of this run or an earlier one."""
+    return run.edited.get(chunk.chunk_key) or storage.valid_marker(run.store, chunk.chunk_key)
+
+
+def _chunk(run: Run, chunk: Chunk, marker: Marker | None) -> ReportChunk:
+    edited = chunk.chunk_key in run.edited
+    state = ChunkState.EDITED if edited else ChunkState.REUSED if marker else ChunkState.MISSING
+    seconds = sum(marker.seconds.values()) if edited and marker else 0.0
+    return ReportChunk(chunk.shot, chunk.start, chunk.end, chunk.padding, state, seconds)
+
+
+def cut_facts(markers: Iterable[Marker]) -> Iterator[ReportFact]:
+    if cut := max((marker.cut_tokens for marker in markers), default=0):
+        yield ReportFact(
+            "Instruction cut", f"its last {cut} tokens do not fit the text encoder and were not read: shorten it"
+        )
 
 
 def _kept(run: Run, job: EditJob) -> Pictures:

@@ -26,7 +26,7 @@ from edits.keys import sha256_of
 from edits.settings import load_settings
 from edits.storage import Store, marker_path, output_path, valid_marker, withdrawn
 from sama_model.config import Options, Recipe
-from sama_model.editors.base import Editor, EditRequest, Frames, ShotEditor
+from sama_model.editors.base import Editor, EditRequest, Frames, PromptEditor, ShotEditor
 from tasks.board import Board, peak_memory, versions
 from tasks.checkpoints import ShotCheckpoint
 from tasks.chunk_files import get_input, write_output
@@ -156,7 +156,7 @@ class Worker:
         return _Put(sha256, local.stat().st_size, seconds)
 
     def _finish_chunk(self, chunk: ShardChunk, editor: Editor, put: _Put) -> None:
-        self._mark(chunk, editor.device, put.size, put.sha256, put.seconds)
+        self._mark(chunk, editor, put)
         self._done(chunk, edited=True)
         self._board.event("chunk_done", chunk=chunk.chunk_key, seconds=put.seconds)
 
@@ -171,14 +171,15 @@ class Worker:
             deep=chunk.deep,
         )
 
-    def _mark(self, chunk: ShardChunk, device: str, size: int, sha256: str, seconds: dict[str, float]) -> None:
+    def _mark(self, chunk: ShardChunk, editor: Editor, put: _Put) -> None:
         shard = self._shard
         marker = Marker(
-            chunk_key=chunk.chunk_key, output=output_path(chunk.chunk_key, sha256).rpartition("/")[2], sha256=sha256,
-            size=size, frames=chunk.frames, width=chunk.width, height=chunk.height, editor=shard.editor,
-            editor_version=shard.editor_version, weights_digest=shard.weights_digest, seed=chunk.seed,
-            dispatch_id=shard.dispatch_id, seconds=seconds, peak_memory_bytes=peak_memory(), device=device,
-            versions=versions(),
+            chunk_key=chunk.chunk_key, output=output_path(chunk.chunk_key, put.sha256).rpartition("/")[2],
+            sha256=put.sha256, size=put.size, frames=chunk.frames, width=chunk.width, height=chunk.height,
+            editor=shard.editor, editor_version=shard.editor_version, weights_digest=shard.weights_digest,
+            seed=chunk.seed, dispatch_id=shard.dispatch_id, seconds=put.seconds, peak_memory_bytes=peak_memory(),
+            device=editor.device, versions=versions(),
+            cut_tokens=editor.cut_tokens(chunk.instruction) if isinstance(editor, PromptEditor) else 0,
         )  # fmt: skip
         self._patient.put_bytes(marker_path(chunk.chunk_key), wire.dump(marker))
 

@@ -14,7 +14,7 @@ from edits.job import PROTOCOL, Shard
 from edits.settings import Settings
 from edits.storage import Store, shard_path
 from sama_model.config import Options
-from sama_model.editors.base import Editor
+from sama_model.editors.base import Editor, InstructionError
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,15 @@ def load_editor(shard: Shard, options: Options) -> Editor:
 
     Raises:
         WeightsError: it is not installed here, or its version or the digest of its weights is another.
+        InstructionError: it can follow none of the shard's instructions.
     """
     from sama_model.editors import load  # here: some editors bring torch
 
     try:
         instructions = tuple(dict.fromkeys(chunk.instruction for chunk in shard.chunks))
         editor = load(shard.editor, shard.weights, options, instructions)
+    except InstructionError:
+        raise
     except ValueError as error:  # WeightsError is one; an editor or weights that are not here are another
         raise WeightsError(str(error)) from error
     found = (editor.card.editor_version, editor.card.digest)

@@ -81,6 +81,15 @@ class ShotEditor(Editor, Protocol):
         ...
 
 
+@runtime_checkable
+class PromptEditor(Editor, Protocol):
+    """An editor that reads instructions as prompts, of which only so much fits."""
+
+    def cut_tokens(self, instruction: str) -> int:
+        """Tokens at the instruction's end that it does not read; 0: it reads all of it."""
+        ...
+
+
 def unused_progress(done: int, total: int) -> None:
     """A `Progress` for callers that do not care."""
 

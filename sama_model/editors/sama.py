@@ -24,12 +24,11 @@ from sama_model.encoders import deep_frames_of, frames_of, prompts_of
 from sama_model.errors import WeightsError
 from sama_model.folders import check_folder
 from sama_model.framing import Framing, framed
-from sama_model.installed import read_card
+from sama_model.installed import LORA_FILE, networks_folder, read_card
 from sama_model.pipeline import SamaPipeline
 from sama_model.sampling import shot_noise
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
 from sama_model.tokens import Joint
-from sama_model.turbo import LORA_FILE
 from sama_model.weights import digest_of, load_text_encoder, load_transformer, load_vae
 from sama_model.windows import Progressed, Window, edit_windows, packed
 
@@ -130,6 +129,10 @@ class SamaEditor:
             for framing, window in zip(framings, windows, strict=True)
         ]
 
+    def cut_tokens(self, instruction: str) -> int:
+        """Tokens at the instruction's end that the text encoder does not read."""
+        return self.contexts.cut(prompts_of(instruction)[0])
+
     def _recipe(self, request: EditRequest) -> Recipe:
         if request.recipe is None:
             names = ", ".join(name for name, _ in self.card.recipes)
@@ -140,19 +143,23 @@ class SamaEditor:
         return Window(request.first_latent, request.first_latent + (len(request.frames) - 1) // 4 + 1)
 
     def _in_memory(self, call: Callable[[], Made]) -> Made:
-        """The call's result, begun again in a smaller exact profile if memory runs out, once in this process."""
+        """The call's result, begun again in a smaller exact profile if memory runs out, once in this process.
+
+        Raises:
+            DeviceTooSmallError: it ran out again, or in the smallest profile.
+        """
         try:
             return call()
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
             if self._stepped_down or profiles.smaller(self.profile) is None:
-                raise
+                raise profiles.too_small(self.profile) from error
         # outside the handler, where the exception no longer holds on to the tensors of its frames
         self._stepped_down = True
         self.profile = profiles.step_down(self.pipeline, self.profile, self.pipeline._execution_device)
         log.warning("device memory ran out: going on in profile %s", self.profile)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return call()
+        return self._in_memory(call)
 
     def _in_bucket(self, frames: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Framing]:
         """A picture that fills its bucket in one direction only is padded to it; any other is edited as it is."""
@@ -173,7 +180,8 @@ def load_sama(card: WeightsCard, options: Options, instructions: Sequence[str]) 
     Raises:
         WeightsError: the weights are not there, or not the ones that the card names.
         BackendError: an attention back end that is unknown, not installed, or an approximation.
-        DeviceTooSmallError: not even the smallest exact profile fits.
+        InstructionError: prompts are strict, and all of these are too long.
+        DeviceTooSmallError: not even the smallest exact profile, or not the one that is asked for, fits.
     """
     if card.name == "tiny":
         pipeline, contexts = _tiny(card, options)
@@ -182,7 +190,7 @@ def load_sama(card: WeightsCard, options: Options, instructions: Sequence[str]) 
         pipeline, contexts = _installed(card, options, instructions)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     set_exact_backend(pipeline.transformer, options.attention)
-    profile = profiles.chosen(options.profile, dict(card.peaks), profiles.free_memory(device))
+    profile = profiles.chosen(options.profile, card, profiles.free_memory(device))
     profiles.place(pipeline, profile, device)
     if options.compile and profile == profiles.RESIDENT:
         profiles.compile_blocks(pipeline)
@@ -202,10 +210,11 @@ def _installed(card: WeightsCard, options: Options, instructions: Sequence[str])
         raise WeightsError(f"weights '{card.name}': no weights folder is set")
     name, *approximations = card.name.split("+")
     weights = read_card(options.weights_folder / name)
-    folder = options.weights_folder / (weights.base or name)
+    folder = networks_folder(options.weights_folder / name, weights)
     dtype = check_folder(folder)["text_encoder"]
     contexts = _contexts(lambda: load_encoder(folder, dtype), weights.parts, dtype, options)
     contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])
+    contexts.refuse_if_none_fits([prompts_of(text)[0] for text in instructions])
 
     pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None)
     if weights.lora is not None:

@@ -264,6 +264,20 @@ def test_the_worker_loads_no_torch_for_grade_and_never_the_flow_side(store: Stor
     assert ended.returncode == 0
 
 
+def test_a_prompt_that_is_cut_is_in_the_marker_and_fails_where_prompts_are_strict(store: Store, tmp_path: Path) -> None:
+    sampling = Sampling(steps=1, guidance=1.0, shift=3.0)
+    chunk = put_chunk(store, tmp_path, 0, noise(0, 5, 32, 32), "a" * 600, sampling)
+    put_shard(store, [chunk], "sama")
+    assert run_worker(store, environ=os.environ | {"SAMAFLOW_STRICT_PROMPTS": "true"})[0] == 64
+    (failure,) = status_of(store).failed
+    assert failure.category == "instruction"
+    assert "leave out --strict-prompts" in failure.message
+    assert run_worker(store)[0] == 0
+    marker = valid_marker(store, chunk.chunk_key)
+    assert marker is not None
+    assert marker.cut_tokens == 600 + len("[Video edit] ") + 1 - 512
+
+
 def test_a_model_edits_a_chunk_and_the_marker_says_with_what(store: Store, tmp_path: Path) -> None:
     sampling = Sampling(steps=2, guidance=1.0, shift=3.0)
     chunk = put_chunk(store, tmp_path, 0, noise(0, 5, 32, 32), "a robot", sampling)

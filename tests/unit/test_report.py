@@ -14,6 +14,7 @@ import pytest
 from edits.errors import RowError
 from edits.job import JobState
 from edits.media.records import Check
+from tasks.gather import cut_facts
 from tasks.report import (
     ChunkState,
     Report,
@@ -36,6 +37,7 @@ from tasks.report import (
     shot_rows,
     timeline,
 )
+from tests.fakes import recorded
 
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 PNG = b"\x89PNG another"
@@ -189,6 +191,13 @@ def test_a_stopped_job_comes_first_with_what_to_do(transient: bool, advice: str)
     assert "0 of 1 job delivered, 1 stopped." in text
     assert text.index("the disk is full") < text.index("Jobs Instruction")
     assert advice in text
+
+
+def test_an_instruction_that_was_cut_is_a_fact_of_its_job():
+    whole, cut = recorded.marker("a"), replace(recorded.marker("b"), cut_tokens=89)
+    assert list(cut_facts([whole])) == []
+    (fact,) = cut_facts([whole, cut])
+    assert (fact.name, fact.value[:14]) == ("Instruction cut", "its last 89 to")
 
 
 def test_a_row_that_never_became_a_job_is_counted_and_explained():

@@ -11,7 +11,8 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from sama_model.backends import BackendError, backend, set_backend
+from edits.settings import ATTENTION
+from sama_model.backends import BackendError, backend, exact_names, set_backend, set_exact_backend
 from sama_model.transformer import SamaTransformer3DModel
 from tests.unit.test_sama_transformer import SIZES, inputs
 
@@ -21,9 +22,21 @@ def test_an_unknown_back_end_is_answered_with_the_known_ones() -> None:
         backend("fastest")
 
 
+def test_the_settings_name_the_back_ends_that_are_exact_and_nothing_is_fetched() -> None:
+    assert set(ATTENTION) == set(exact_names())
+    network = SamaTransformer3DModel.of(SIZES)
+    with pytest.raises(BackendError, match="'flash_hub' fetches a program"):
+        set_exact_backend(network, "flash_hub")
+    with pytest.raises(BackendError) as told:
+        set_exact_backend(network, "fastest")
+    assert not any(word in str(told.value) for word in ("hub", "sage", "fp8"))
+
+
 def test_a_back_end_whose_package_is_absent_says_which() -> None:
     with pytest.raises(BackendError, match="needs the wheel fa3-fwd"):
         backend("fa3_fwd")
+    with pytest.raises(BackendError, match=r"'flash' cannot be used here: .*missing package"):
+        backend("flash")
     with pytest.raises(BackendError, match="'sage' cannot be used here"):
         set_backend(SamaTransformer3DModel.of(SIZES), "sage")
 

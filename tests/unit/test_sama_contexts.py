@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import UMT5EncoderModel
 
 from sama_model.cards import card
 from sama_model.contexts import Contexts, TextEncoder
@@ -76,8 +78,40 @@ def test_a_prompt_that_is_cut_says_by_how_much_also_when_it_comes_from_a_file(
         with caplog.at_level(logging.WARNING):
             Contexts(shelf, "e", tmp_path, strict=False).of("a" * 600)
     assert [record.getMessage()[:24] for record in caplog.records] == ["the prompt is 89 tokens l"[:24]] * 2
-    with pytest.raises(InstructionError, match="89 tokens longer than the 512"):
-        Contexts(shelf, "e", tmp_path, strict=True).of("a" * 600)
+    strict = Contexts(shelf, "e", tmp_path, strict=True)
+    with pytest.raises(InstructionError, match=r"89 tokens longer than the 512 .* leave out --strict-prompts"):
+        strict.of("a" * 600)
+    assert (strict.cut("a" * 600), strict.cut("a")) == (89, 0)
+
+
+def test_prompts_of_which_none_fits_are_refused_before_the_networks_are_loaded(shelf: Shelf) -> None:
+    strict, lenient = (Contexts(shelf, "e", None, strict=strict) for strict in (True, False))
+    with pytest.raises(InstructionError, match="88 tokens longer"):
+        strict.refuse_if_none_fits(["b" * 599, "a" * 600])
+    strict.refuse_if_none_fits(["a" * 600, "a"])
+    strict.refuse_if_none_fits([])
+    lenient.refuse_if_none_fits(["a" * 600])
+
+
+class Encoder(UMT5EncoderModel):
+    """One that may be looked at from afar."""
+
+
+def test_the_text_encoder_is_gone_before_the_device_is_asked_what_is_free(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, network = shelf.encoder
+    seen: list[bool] = []
+
+    def load() -> TextEncoder:
+        mine = Encoder(network.config).eval()
+        mine.circle = [mine]  # as hooks make them: only a collection ends it
+        left = weakref.ref(mine)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append(left() is None))
+        return tokenizer, mine
+
+    Contexts(load, "e", None, strict=False).encode(["make it snow"])
+    assert seen == [True]
 
 
 def test_a_damaged_file_is_named(shelf: Shelf, tmp_path: Path) -> None:
