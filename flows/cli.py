@@ -37,7 +37,7 @@ app.add_typer(decisions.commands)
 app.add_typer(hosting.commands)
 app.add_typer(steering.commands)
 
-Manifest = Annotated[Path, typer.Argument(help="CSV manifest; docs/manifest.md describes its columns.")]
+Manifest = Annotated[str, typer.Argument(help="Path or URI of a CSV manifest; docs/manifest.md describes its columns.")]
 Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]
 Store = Annotated[str | None, typer.Option(help="URI of the store (file: or s3:).")]
 Allow = Annotated[list[str] | None, typer.Option(help="A folder that rows may name; repeatable.")]
@@ -80,7 +80,7 @@ def edit(
         from flows.edit_manifest import edit_manifest
 
         return edit_manifest(
-            str(manifest),
+            manifest,
             "",
             store,
             workers,
@@ -95,7 +95,7 @@ def edit(
     _run_flow(flow, as_json=as_json, store=store)
 
 
-def _refuse_unusable(manifest: Path) -> None:
+def _refuse_unusable(manifest: str) -> None:
     """Say what is no manifest before Prefect is loaded, and its server started, for nothing.
 
     Raises:
@@ -104,8 +104,9 @@ def _refuse_unusable(manifest: Path) -> None:
     from edits.manifest import read_manifest
     from tasks.intake import read_manifest_file
 
-    if not str(manifest).startswith(("file:", "s3:")):
-        read_manifest(read_manifest_file(manifest.absolute(), str(manifest)), manifest.name)
+    if not manifest.startswith(("file:", "s3:")):
+        path = Path(manifest).absolute()
+        read_manifest(read_manifest_file(path, manifest), path.name)
 
 
 @app.command()
@@ -203,12 +204,13 @@ def plan(
     with problems():
         from flows import display
         from tasks.forecast import forecast
-        from tasks.intake import read_manifest_file, read_order
+        from tasks.intake import read_order
+        from tasks.manifest_place import find_manifest
         from tasks.run import open_run
 
-        path = manifest.absolute()
-        with open_run([path.parent], allow, store=store, overwrite=overwrite) as run:
-            order = read_order(run, read_manifest_file(path, str(manifest)), path.name, path.parent)
+        found = find_manifest(manifest, "")
+        with open_run(found.folders, allow, store=store, overwrite=overwrite) as run:
+            order = read_order(run, found.read(run), found.name, found.base)
             result = forecast(run, order, quick=quick)
         print_record(result) if as_json else display.print_forecast(result)
     if any(row.error for row in result.rows):

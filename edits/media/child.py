@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -239,6 +240,7 @@ def main() -> None:
     data = sys.stdin.buffer.readline()
     threading.Thread(target=_end_with_pipe, daemon=True).start()
     operations = _operations()
+    gc.freeze()  # modules stay: whoever has garbage collected need not look through them each time
     _limit(call.limits)
     try:
         result = operations[call.operation](data, call.limits, _Reporter(out))

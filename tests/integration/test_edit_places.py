@@ -54,7 +54,11 @@ def test_source_store_and_deliverable_may_lie_on_s3(
         summary = folder.edit(*places)
         assert summary["rows"][0]["state"] == "delivered"
         assert bucket.size("out/graded.mp4")
-        assert folder.edit(*places)["rows"][0]["message"] == "delivered already"
+        bucket.put_file("dailies/manifest.csv", folder.path / "manifest.csv")
+        manifest = f"s3://{BUCKET}/dailies/manifest.csv"
+        (planned,) = folder.json("plan", manifest, *places)["rows"]
+        assert planned["chunks_missing"] == 0
+        assert folder.edit(*places, name=manifest)["rows"][0]["message"] == "delivered already"
 
 
 def test_a_full_disk_loses_nothing_and_publishes_nothing_half(folder: Folder, clip: Path, small_disk: Path) -> None:
