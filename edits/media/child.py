@@ -240,7 +240,7 @@ def main() -> None:
     data = sys.stdin.buffer.readline()
     threading.Thread(target=_end_with_pipe, daemon=True).start()
     operations = _operations()
-    gc.freeze()  # modules stay: whoever has garbage collected need not look through them each time
+    _collect_often()
     _limit(call.limits)
     try:
         result = operations[call.operation](data, call.limits, _Reporter(out))
@@ -279,6 +279,14 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
         libc.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
         libc.mallopt(_M_ARENA_MAX, 4)
+
+
+def _collect_often() -> None:
+    """PyAV's objects refer to one another. Left to Python's own pace, the decoders of dozens of chunks lie about,
+    megabytes each: nearly half of a stitch's memory, and more of it the longer the video. Modules are left out."""
+    gc.freeze()
+    gc.collect()
+    gc.set_threshold(50, 1, 1)
 
 
 def _limit(limits: Limits) -> None:

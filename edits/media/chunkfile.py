@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -167,13 +166,8 @@ class ChunkReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file, and of its decoder's memory at once.
-
-        PyAV's objects refer to one another. Left to the collector's own pace, the decoders of dozens of chunks lie
-        about, megabytes each: nearly half of a stitch's memory, and more of it the longer the video.
-        """
+        """Let go of the file."""
         self._container.close()
-        gc.collect()
 
     @property
     def size(self) -> tuple[int, int]:
