@@ -13,11 +13,11 @@ help:  ## print this list
 
 install: $(INSTALLED)  ## create .venv and install everything from constraints.txt
 
-# Nothing is compiled here: that takes a minute, and Python compiles what is used when it is used.
+# pip compiles what it installs: compiled in a test, a package's own warnings would be errors there.
 $(INSTALLED): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samaflow needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --no-compile --quiet --disable-pip-version-check --editable '.[model,kubernetes,dev]'
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[model,kubernetes,dev]'
 	@touch $@
 
 demo: install  ## draw a clip, run the main job on it, print where the result lies
