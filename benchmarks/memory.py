@@ -4,8 +4,6 @@
 
 The source is edited by `grade` with real frames of a looped clip. The figures are peaks of anonymous memory, that is
 what processes have allocated: of the flow with its media children, of its workers, and of the embedded Prefect server.
-Pages of libraries are left out: they are the page cache's, and a share of them would depend on who else has them open
-(the same stitch seemed to hold 100 to 180 MiB by its proportional set size, 100 less while other runs were alive).
 Ten minutes take 15 GB of disk and, on two cores, about half an hour.
 """
 
@@ -20,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.media import looped, make_source
+from benchmarks.media import allocated, looped, make_source
 
 ROLES = {"tasks.gpu": "workers", "prefect.server": "Prefect server"}
 """Who a process is, by what its command line holds; all others are the flow and its media children."""
@@ -39,8 +37,7 @@ def sample(flow: psutil.Process) -> dict[str, float]:
     held: dict[str, float] = defaultdict(float)
     for process in (flow, *flow.children(recursive=True)):
         try:
-            memory = process.memory_info()
-            held[role_of(process)] += (memory.rss - memory.shared) / (1 << 20)
+            held[role_of(process)] += allocated(process)
         except psutil.Error:
             continue
     return held

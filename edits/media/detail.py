@@ -129,7 +129,7 @@ class Restorer:
     def _lay(self, inside: Sequence[Plane], mask: Map, targets: Sequence[Plane]) -> None:
         """The enlarged edit over what is there, as far as the mask says; away from the mask nothing is done."""
         box = box_of(mask, [plane.shape for plane in (*inside, *targets)])
-        for part, target in zip(map(box.of, inside), map(box.of, targets), strict=False):
+        for part, target in zip(map(box.of, inside), map(box.of, targets[:_COLOURS]), strict=True):
             over = _enlarged(part, target, cv2.INTER_LANCZOS4)
             cv2.subtract(over, target, dst=over, dtype=cv2.CV_32F)
             cv2.multiply(over, _enlarged(box.of(mask), target, cv2.INTER_LINEAR), dst=over)

@@ -106,16 +106,21 @@ def _of_deliverable(request: ReviewRequest) -> Iterator[tuple[int, _Parts]]:
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(source_of(request.source, request.index))
         result = stack.enter_context(opened_deliverable(request.result, request.index))
-        made = [result.frames()]
+        made = {request.result: result.frames()}
         if request.mask:
-            made.append(_masks(stack.enter_context(av.open(request.mask))))
-        beside = itertools.islice(zip(*made, strict=False), span.start - request.result_start, None)
+            made[request.mask] = _masks(stack.enter_context(av.open(request.mask)))
+        skipped = span.start - request.result_start
+        beside = {path: itertools.islice(frames, skipped, None) for path, frames in made.items()}
         for number, frame in enumerate(indexed_frames(source, request.index)):
             if span.start <= number < span.end:
-                others = next(beside, None)
-                if others is None:
-                    raise SourceError(f"{request.result}: ends before frame {number}; run the job again")
-                yield number, (frame, *others)
+                yield number, (frame, *(_next(path, frames, number) for path, frames in beside.items()))
+
+
+def _next(path: str, frames: Iterator[av.VideoFrame], number: int) -> av.VideoFrame:
+    frame = next(frames, None)
+    if frame is None:
+        raise SourceError(f"{path}: ends before frame {number}; run the job again")
+    return frame
 
 
 def _masks(container: Any) -> Iterator[av.VideoFrame]:
