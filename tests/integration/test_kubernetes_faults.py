@@ -15,10 +15,11 @@ import pytest
 import sql
 from edits.job import JobState
 from edits.storage import valid_marker
+from tasks.kubernetes_api import Cluster
 from tasks.leftovers import Leftovers
 from tasks.split import Prepared
 from tests.fakes.cluster.faults import KINDS, Havoc, mishaps, schedule
-from tests.fakes.cluster.flow import real_video, video
+from tests.fakes.cluster.flow import cluster_of, real_video, video
 from tests.fakes.cluster.pods import ProcessPods
 from tests.fakes.cluster.world import World
 from tests.fakes.s3 import BUCKET, ENVIRON, TroubledS3, s3_server
@@ -46,6 +47,11 @@ def assert_nothing_is_lost(world: World, videos: Sequence[Prepared]) -> None:
         assert job["status"].get("conditions"), f"{job['metadata']['name']} was left running"
 
 
+def clean(world: World, cluster: Cluster | None) -> None:
+    """As the scheduled cleaner: a flow that dies after its last delivery leaves a dispatch that no other flow meets."""
+    Leftovers(world.db, world.store, cluster).find(mend=True)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_scripted_pods_through_a_schedule_of_faults(seed: int, tmp_path: Path) -> None:
     world = World(tmp_path, seed=seed)
@@ -56,6 +62,7 @@ def test_scripted_pods_through_a_schedule_of_faults(seed: int, tmp_path: Path) -
         lives = world.endure(videos, havoc)
         world.rest()
         print(f"seed {seed}: {lives} lives, {world.elapsed:.0f} s, {[fault.kind for fault in havoc.done]}")  # noqa: T201
+        clean(world, cluster_of(world.cluster.server))
         assert_nothing_is_lost(world, videos)
     told = {name: seconds for name, seconds in world.script.gpu_seconds.items() if seconds}
     recorded = {name: seconds for name, seconds in world.recorded_seconds().items() if seconds}
@@ -81,9 +88,10 @@ def test_real_workers_on_s3_through_a_schedule_of_faults(
             lives = world.endure(videos, havoc)
             world.rest()
             print(f"seed {seed}: {lives} lives, {world.elapsed:.0f} s, {[fault.kind for fault in havoc.done]}")  # noqa: T201
+            clean(world, cluster_of(world.cluster.server))
             assert_nothing_is_lost(world, videos)
         pods.close()
-        Leftovers(world.db, world.store, None).find(mend=True)  # a duplicate may end after the flow
+        clean(world, None)  # a duplicate may have ended since
         for number, prepared in enumerate(videos):
             for position, chunk in enumerate(prepared.plan.chunks):
                 if valid_marker(world.store, chunk.chunk_key) is not None:

@@ -103,6 +103,34 @@ def test_the_pods_of_jobs_that_have_ended_are_deleted_and_their_claim_ends(world
     assert leftovers(world).find(mend=False) == []
 
 
+def test_what_a_flow_leaves_that_dies_after_its_last_delivery_is_ended_and_paid(world: World) -> None:
+    """The next flow of that manifest has nothing to do, so nobody but the cleaner comes by."""
+    server = world.cluster.server
+
+    def fall_silent() -> None:
+        if len(world.cluster.controller.pods(running=True)) == 2:
+            server.trouble = lambda _: 503
+            server.drop_watches()
+
+    clock = world.clock
+    assert isinstance(clock, SimulatedClock)
+    clock.on_step.append(fall_silent)
+    with world.flow() as flow:
+        editing = flow.edit([video(0, 2)])
+        next(editing)  # by its markers: that its pods have ended, the API server does not say
+        with pytest.raises(FlowKilledError):
+            editing.throw(FlowKilledError())
+    clock.on_step.remove(fall_silent)
+    server.trouble = lambda _: None
+    world.rest()
+    with world.flow() as flow:
+        assert list(flow.edit([video(0, 2)])) == []
+    assert {item.kind for item in leftovers(world).find(mend=True)} == {"claim", "worker"}
+    assert sql.unfinished_dispatches(world.db) == ()
+    assert world.recorded_seconds() == pytest.approx(world.script.gpu_seconds)
+    assert leftovers(world).find(mend=False) == []
+
+
 def test_a_claim_without_shards_ends(world: World) -> None:
     with world.flow() as flow:
         flow.split(video(0, 2))
