@@ -13,18 +13,21 @@ help:  ## print this list
 
 install: $(INSTALLED)  ## create .venv and install everything from constraints.txt
 
-# pip compiles what it installs: compiled in a test, a package's own warnings would be errors there.
+# Compiled on every core, where pip uses one; and not in a test, where a package's own warnings would be errors. Some
+# packages hold files that are no Python of ours: what cannot be compiled is left.
 $(INSTALLED): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samaflow needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[model,kubernetes,dev]'
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[model,kubernetes,dev]'
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
 demo: install  ## draw a clip, run the main job on it, print where the result lies
 	$(BIN)/python examples/run_demo.py $(DEMO)
 
+# Three workers on two cores: many tests wait for processes that they have started.
 test: install lint  ## lint, check types and imports, run the tests
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 
 test-kubernetes: install  ## flows, pods and faults on the cluster double
 	$(BIN)/pytest -n 2 --dist worksteal -m kubernetes

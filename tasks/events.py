@@ -1,6 +1,6 @@
 """OpenLineage events of a run, through the transport that openlineage-python is configured with. Off by default.
 
-What receives them is not needed for the work: a failing transport is logged, and the job goes on.
+What receives them is not needed for the work: a failing transport is logged and left alone for a while.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 import sql
 from edits.job import EditJob, JobState
 from edits.settings import Settings
+from tasks.clock import WallClock
 
 if TYPE_CHECKING:
     from openlineage.client import OpenLineageClient
     from openlineage.client.event_v2 import RunEvent
 
 log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 300.0
+"""For so long nothing is sent after a failure: a dead receiver takes a transport ten seconds, at each event."""
 
 
 class Events:
@@ -28,6 +32,8 @@ class Events:
         self._disclose = settings.disclose == "full"
         self.flow_run_id = ""
         """Set when the run is recorded."""
+        self._clock = WallClock()
+        self._silent_until = 0.0
 
     def started(self, job: EditJob) -> None:
         """The job's turn has come."""
@@ -58,7 +64,15 @@ class Events:
         return OpenLineageClient()
 
     def _emit(self, event: RunEvent) -> None:
+        if self._clock.now() < self._silent_until:
+            return
         try:
             self._client.emit(event)
         except Exception as error:  # noqa: BLE001 - whatever a transport raises, the job goes on
-            log.warning("the OpenLineage event %s was not sent: %s", event.eventType, error)
+            self._silent_until = self._clock.now() + PAUSE_SECONDS
+            log.warning(
+                "the OpenLineage event %s was not sent, nor for %.0f minutes will be any (%s); samaflow export has all",
+                event.eventType,
+                PAUSE_SECONDS / 60,
+                error,
+            )

@@ -107,7 +107,7 @@ def edited_by_workers(folder: Folder) -> list[str]:
 
 
 @pytest.mark.slow
-def test_after_sigkill_only_missing_chunks_are_edited_and_the_deliverable_is_the_same(
+def test_a_killed_worker_and_a_killed_flow_cost_nothing_but_the_chunks_in_work(
     folder: Folder, clip: Path, tmp_path: Path, prefect_url: str
 ) -> None:
     row = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 3}
@@ -117,27 +117,20 @@ def test_after_sigkill_only_missing_chunks_are_edited_and_the_deliverable_is_the
 
     folder.manifest(row)
     flow = folder.start("edit", "manifest.csv", "--allow", str(clip.parent))
-    wait_until(lambda: len(folder.markers()) >= 2, "two edited chunks")
+    wait_until(lambda: len(folder.markers()) >= 1, "an edited chunk")
+    os.kill(worker_of(flow.pid), signal.SIGKILL)
+    before = len(folder.markers())
+    wait_until(lambda: len(folder.markers()) > before, "a chunk that another worker edited")
     kill_tree(flow)
     kept = len(folder.markers())
     assert kept < whole["rows"][0]["chunks"], "the flow was killed too late to show anything"
     assert folder.deliverables() == []
     summary = folder.edit("--allow", str(clip.parent))
     assert summary["rows"][0]["chunks_edited"] == whole["rows"][0]["chunks"] - kept
+    assert len(edited_by_workers(folder)) == len(set(edited_by_workers(folder)))
     (mine,), (theirs,) = folder.deliverables(), undisturbed.deliverables()
     for kind in ("video", "audio"):
         assert packets(mine, kind) == packets(theirs, kind)
-
-
-def test_a_killed_worker_costs_nothing_but_its_chunk(folder: Folder, clip: Path) -> None:
-    folder.manifest({"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 3})
-    flow = folder.start("edit", "manifest.csv", "--allow", str(clip.parent), "--json")
-    wait_until(lambda: len(folder.markers()) >= 1, "an edited chunk")
-    os.kill(worker_of(flow.pid), signal.SIGKILL)
-    out, err = flow.communicate(timeout=240)
-    assert flow.returncode == 0, err
-    assert len(edited_by_workers(folder)) == len(set(edited_by_workers(folder)))
-    assert '"delivered"' in out
 
 
 def worker_of(pid: int) -> int:
