@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "clips")
     parser.add_argument("--folder", type=Path, help="where to work; default a temporary folder")
     arguments = parser.parse_args()
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         short = make_source(arguments.clips, folder, arguments.seconds, rate=arguments.rate)
