@@ -81,12 +81,16 @@ def planks(field: Array, seed: int) -> Array:
 def stones(field: Array, seed: int) -> Array:
     """Cells about the nearest of 260 points, each of its own tint, darker towards their edges."""
     rng = np.random.default_rng([20, seed])
-    points = rng.random((260, 2)).astype(np.float32) * SIDE
-    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
-    apart = np.abs(np.stack([y, x])[:, None] - points.T[:, :, None, None])
-    distance = np.hypot(*np.minimum(apart, SIDE - apart))
-    nearest = np.partition(distance, 1, axis=0)[:2]
-    tint = rng.normal(size=260).astype(np.float32)[distance.argmin(axis=0)]
+    points, tints = rng.random((260, 2)) * SIDE, rng.normal(size=260).astype(np.float32)
+    y, x = np.ogrid[0:SIDE, 0:SIDE]
+    nearest = np.full((2, SIDE, SIDE), np.inf, dtype=np.float32)
+    tint = np.zeros((SIDE, SIDE), dtype=np.float32)
+    for (py, px), its in zip(points, tints, strict=True):
+        down, aside = np.abs(y - py), np.abs(x - px)
+        distance = np.hypot(np.minimum(down, SIDE - down), np.minimum(aside, SIDE - aside)).astype(np.float32)
+        nearer = distance < nearest[0]
+        nearest[1] = np.where(nearer, nearest[0], np.minimum(nearest[1], distance))
+        nearest[0], tint = np.where(nearer, distance, nearest[0]), np.where(nearer, its, tint)
     rim = np.clip((nearest[1] - nearest[0]) / 4, 0, 1)
     return np.asarray(0.35 * field + 0.9 * tint + 2.4 * (rim - 0.9), dtype=np.float32)
 
