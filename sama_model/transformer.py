@@ -75,7 +75,7 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
     row_group: dist.ProcessGroup | None = None
     """Processes that the sequence's rows are dealt to; None: this one has all of them."""
 
-    _supports_gradient_checkpointing = False
+    _supports_gradient_checkpointing = True
     _no_split_modules: ClassVar = ["SamaTransformerBlock"]
     _repeated_blocks: ClassVar = ["SamaTransformerBlock"]
     _keep_in_fp32_modules: ClassVar = ["rope"]
@@ -109,6 +109,7 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         self.norm_out = FP32LayerNorm(dim, eps, elementwise_affine=False)
         self.proj_out = nn.Linear(dim, latent_channels * math.prod(patch_size))
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
+        self.gradient_checkpointing = False
 
     @classmethod
     def of(cls, sizes: TransformerSizes) -> SamaTransformer3DModel:
@@ -170,7 +171,9 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         for i, block in enumerate(self.blocks):
             last = reuse.pruned_last and i == len(self.blocks) - 1
             rows = Rows(layout.source if last else 0, semantic, share)
-            x = block(x, of_branches(text[i], branches), time.modulation, rotary, rows=rows)
+            given = (x, of_branches(text[i], branches), time.modulation, rotary, rows)
+            again = self.gradient_checkpointing and torch.is_grad_enabled()
+            x = self._gradient_checkpointing_func(block, *given) if again else block(*given)
         return x if share is None else share.whole(x)
 
     # -- what forwards of one clip share ------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Example:
 
 
 class Examples(Protocol):
-    """As many examples as are asked for."""
+    """As many examples as are asked for. A frozen record: its `repr` names the data in checkpoints."""
 
     def example(self, number: int) -> Example:
         """Example `number`.

@@ -1,0 +1,142 @@
+"""The training loop: a killed run ends in the bits of one that was not, and only whole checkpoints count."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sama_model.encoders import PROMPT_PREFIX
+from sama_model.errors import WeightsError
+from sama_model.tiny import TRANSFORMER
+from sama_model.training import checkpoints
+from sama_model.training.batches import batch_of, step_generator
+from sama_model.training.stage_one import StageOne
+from sama_model.training.trainer import Progress, train
+from sama_model.transformer import SamaTransformer3DModel
+from tests.fakes.training import Crops, networks, settings
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = Crops(StageOne(seed=1))
+STEPS = 5
+
+
+def trained(run: Path, steps: int = STEPS) -> tuple[dict[str, torch.Tensor], list[torch.Tensor], list[Progress]]:
+    """Every tensor of both networks, the average, and what was told."""
+    mine, told = networks(), list[Progress]()
+    average = train(mine, EXAMPLES, settings(steps), run, told.append)
+    tensors = {f"transformer {name}": tensor for name, tensor in mine.transformer.state_dict().items()}
+    tensors |= {f"text {name}": tensor for name, tensor in mine.text_encoder.state_dict().items()}
+    return tensors, average.shadow_params, told
+
+
+def killed_after(run: Path, step: int) -> None:
+    """A process of its own, ended by SIGKILL once it has said that it has done the step."""
+    command = [sys.executable, "-m", "tests.fakes.training", str(run), "100"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.split()[0] == str(step).encode():
+                process.kill()
+                break
+    assert process.returncode == -9
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole, whole_average, told = trained(tmp_path / "whole")
+    killed_after(tmp_path / "killed", 2)
+    assert [folder.name for folder in checkpoints.whole(tmp_path / "killed")] == ["00000002"]
+    resumed, resumed_average, rest = trained(tmp_path / "killed")
+    assert [progress.step for progress in rest] == [2, 3, 4]
+    assert rest == told[2:]
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert all(torch.equal(one, other) for one, other in zip(whole_average, resumed_average, strict=True))
+    before = networks().transformer.state_dict()
+    assert not torch.equal(before["proj_out.weight"], whole["transformer proj_out.weight"])
+    assert [folder.name for folder in checkpoints.whole(tmp_path / "whole")] == ["00000004", "00000005"]
+
+
+def write(run: Path, step: int) -> Path:
+    return checkpoints.write(run, step, "these settings", lambda folder: (folder / "weights").write_bytes(b"abc"))
+
+
+def test_only_a_marked_checkpoint_counts_and_the_newest_two_are_kept(tmp_path: Path) -> None:
+    assert checkpoints.newest(tmp_path, "these settings") is None
+    for step in (1, 2, 3):
+        write(tmp_path, step)
+    (tmp_path / "00000004").mkdir()
+    (tmp_path / "00000004" / "weights").write_bytes(b"half")
+    found = checkpoints.newest(tmp_path, "these settings")
+    assert found is not None
+    assert found[1].step == 3
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["00000002", "00000003", "00000004"]
+
+
+def test_a_checkpoint_that_was_changed_or_is_of_another_run_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, 1)
+    with pytest.raises(WeightsError, match="made under other settings or examples"):
+        checkpoints.newest(tmp_path, "others")
+    (folder / "weights").write_bytes(b"abd")
+    with pytest.raises(WeightsError, match="weights: missing or changed since it was written"):
+        checkpoints.newest(tmp_path, "these settings")
+
+
+def test_a_run_may_become_longer_but_not_another(tmp_path: Path) -> None:
+    short = settings(4)
+    assert short.digest() == replace(short, steps=9, checkpoint_every=3, gradient_checkpointing=True).digest()
+    assert short.digest() != replace(short, learning_rate=2e-3).digest()
+    assert [round(short.rate_at(step) * 3e3) for step in range(4)] == [1, 2, 3, 3]
+
+
+def test_a_step_draws_the_same_again_and_drops_some_instructions() -> None:
+    examples = [EXAMPLES.example(number) for number in range(4)]
+    often = replace(settings(1), text_dropout=0.5)
+    one, again, other = (batch_of(examples, often, step_generator(often, step)) for step in (3, 3, 4))
+    assert one.prompts == again.prompts
+    assert torch.equal(one.u, again.u)
+    assert one.noise_seed == again.noise_seed != other.noise_seed
+    every = [batch_of(examples, often, step_generator(often, step)).prompts for step in range(20)]
+    dropped = sum(prompt == PROMPT_PREFIX for prompts in every for prompt in prompts)
+    assert 25 <= dropped <= 55
+    assert all(prompt.startswith(PROMPT_PREFIX) for prompts in every for prompt in prompts)
+    assert one.anchors.shape == (4, 1, 32, 32, 3)
+
+
+def inputs() -> tuple[torch.Tensor, ...]:
+    """Two samples with a timestep of their own each."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((2, 16, 2, 4, 4), (2, 16, 2, 4, 4), (2, 65, TRANSFORMER.semantic_dim), (2,), (2, 9, TRANSFORMER.text_dim))
+    tensors = [torch.randn(shape, generator=generator) for shape in shapes]
+    tensors[3] = torch.tensor([300.0, 900.0])
+    return tuple(tensors)
+
+
+def test_a_batch_says_what_its_samples_say_alone() -> None:
+    torch.manual_seed(0)
+    model = SamaTransformer3DModel.of(TRANSFORMER)
+    with torch.no_grad():
+        both = model(*inputs())
+        for i in range(2):
+            alone = model(*(tensor[i : i + 1] for tensor in inputs()))
+            assert torch.allclose(both.row(i).video, alone.video, atol=1e-5)
+            assert torch.allclose(both.row(i).semantic, alone.semantic, atol=1e-5)
+
+
+def test_blocks_that_are_computed_again_give_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    model = SamaTransformer3DModel.of(replace(TRANSFORMER, num_layers=2)).train()
+    gradients = []
+    for again in (False, True):
+        if again:
+            model.enable_gradient_checkpointing()
+        model.zero_grad()
+        said = model(*inputs())
+        (said.video.square().mean() + said.semantic.abs().mean()).backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
+    assert len(gradients[0]) == len(list(model.parameters()))
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*gradients, strict=True))
