@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from sama_model.errors import WeightsError
 from sama_model.tiny import TRANSFORMER
 from sama_model.training import checkpoints
 from sama_model.training.batches import batch_of, step_generator
+from sama_model.training.data import Example
 from sama_model.training.stage_one import StageOne
 from sama_model.training.trainer import Progress, train
 from sama_model.transformer import SamaTransformer3DModel
@@ -59,6 +60,25 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     before = networks().transformer.state_dict()
     assert not torch.equal(before["proj_out.weight"], whole["transformer proj_out.weight"])
     assert [folder.name for folder in checkpoints.whole(tmp_path / "whole")] == ["00000004", "00000005"]
+
+
+@dataclass(frozen=True)
+class Two:
+    """The same two examples again and again."""
+
+    def example(self, number: int) -> Example:
+        return EXAMPLES.example(number % 2)
+
+
+def test_the_loop_learns_two_examples(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    fresh = SamaTransformer3DModel.of(replace(TRANSFORMER, num_layers=2))
+    told: list[Progress] = []
+    fast = replace(settings(30), batch=4, train_text=False, learning_rate=2e-3, checkpoint_every=100)
+    train(replace(networks(), transformer=fresh), Two(), fast, tmp_path, told.append)
+    first, last = told[:10], told[-10:]
+    assert sum(step.flow for step in last) < 0.8 * sum(step.flow for step in first)
+    assert sum(step.semantic for step in last) < 0.95 * sum(step.semantic for step in first)
 
 
 def write(run: Path, step: int) -> Path:
