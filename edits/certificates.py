@@ -40,7 +40,7 @@ class Identity:
     chain: str
     """Certificates in PEM, the signer's own first."""
     name: str
-    """Common name of the signer's certificate."""
+    """Common name of the signer's certificate, else its organisation, else its whole subject."""
     sign: Sign
     development: bool
     """Whether the certificate is the self-made one."""
@@ -50,7 +50,8 @@ def identity(folder: Path, certificate: str | None, key: str | None, key_service
     """The identity that is set; without any, a development one that is made once in `folder`.
 
     Raises:
-        SettingsError: half of it is set, a file cannot be read, or key and certificate do not belong together.
+        SettingsError: half of it is set, a file cannot be read, the certificate's key is of a kind that credentials
+            do not allow, the key service fails, or key and certificate do not belong together.
     """
     if certificate is None and key is None and key_service is None:
         certificate, key = _development(folder)
@@ -63,10 +64,19 @@ def identity(folder: Path, certificate: str | None, key: str | None, key_service
         leaf = x509.load_pem_x509_certificates(chain)[0]
     except (ValueError, IndexError) as error:
         raise SettingsError(f"[credentials] certificate: {certificate} holds no certificate in PEM") from error
+    algorithm = algorithm_of(leaf)
     sign = _service(key_service) if key_service is not None else _signing(_private_key(str(key)))
     _check_pair(leaf, sign, key or key_service or "")
-    name = str(leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
-    return Identity(algorithm_of(leaf), chain.decode(), name, sign, development=name == DEVELOPMENT)
+    name = name_of(leaf)
+    return Identity(algorithm, chain.decode(), name, sign, development=name == DEVELOPMENT)
+
+
+def name_of(certificate: x509.Certificate) -> str:
+    """Whose it is: common name, else organisation, else the whole subject as RFC 4514 writes it."""
+    for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME):
+        for attribute in certificate.subject.get_attributes_for_oid(oid):
+            return str(attribute.value)
+    return certificate.subject.rfc4514_string()
 
 
 def _read(path: str, what: str) -> bytes:
@@ -91,7 +101,23 @@ def _service(name: str) -> Sign:
         raise SettingsError(
             f"[credentials] key_service: there is no function {name!r}; write module:function"
         ) from error
-    return found
+    return lambda data: _asked(name, found, data)
+
+
+def _asked(name: str, service: Sign, data: bytes) -> bytes:
+    try:
+        signature = service(data)
+    except Exception as error:  # whatever a function of somebody else's raises
+        raise SettingsError(
+            f"[credentials] key_service: {name} could not sign: {type(error).__name__}: {error}. Correct the function "
+            "or what it talks to, or turn credentials off with sign = false"
+        ) from error
+    if not isinstance(signature, bytes):
+        raise SettingsError(
+            f"[credentials] key_service: {name} returned {type(signature).__name__}; "
+            "it must return the signature as bytes"
+        )
+    return signature
 
 
 def _check_pair(leaf: x509.Certificate, sign: Sign, where: str) -> None:
@@ -102,6 +128,9 @@ def _check_pair(leaf: x509.Certificate, sign: Sign, where: str) -> None:
 
 # -- algorithms -------------------------------------------------------------------------------------------------------
 
+_CURVES = (256, 384)
+"""Bits of the elliptic curves whose keys sign here: P-256 and P-384."""
+
 
 def algorithm_of(certificate: x509.Certificate) -> str:
     """The algorithm that the certificate's key signs with.
@@ -110,7 +139,7 @@ def algorithm_of(certificate: x509.Certificate) -> str:
         SettingsError: none that content credentials allow.
     """
     key = certificate.public_key()
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size in (256, 384):
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size in _CURVES:
         return f"es{key.curve.key_size}"
     if isinstance(key, rsa.RSAPublicKey):
         return "ps256"
@@ -120,7 +149,7 @@ def algorithm_of(certificate: x509.Certificate) -> str:
 
 
 def _signing(key: Any) -> Sign:
-    if isinstance(key, ec.EllipticCurvePrivateKey):
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size in _CURVES:
         width = key.curve.key_size // 8
         digest = _digest(key.curve.key_size)
 

@@ -11,7 +11,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
 
 from edits.certificates import DEVELOPMENT, identity, signed_by
 from edits.errors import SettingsError
@@ -25,9 +24,9 @@ KEYS: dict[str, Any] = {
 PEM = serialization.Encoding.PEM
 
 
-def written(folder: Path, key: Any) -> tuple[str, str]:
+def written(folder: Path, key: Any, subject: str = "CN=studio") -> tuple[str, str]:
     """Paths of a certificate and its key."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "studio")])
+    name = x509.Name.from_rfc4514_string(subject)
     now = datetime.now(UTC)
     certificate = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     certificate = certificate.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
@@ -41,6 +40,15 @@ def written(folder: Path, key: Any) -> tuple[str, str]:
 def key_service(data: bytes) -> bytes:
     """A service that holds the wrong key."""
     return b"0" * 64
+
+
+def failing_service(data: bytes) -> bytes:
+    """A service that does not answer."""
+    raise ConnectionError("no route to the key")
+
+
+def silent_service(data: bytes) -> None:
+    """A service that forgets to return what it signed."""
 
 
 def test_without_settings_a_development_identity_is_made_once_and_says_what_it_is(tmp_path: Path) -> None:
@@ -60,6 +68,41 @@ def test_the_certificates_key_decides_the_algorithm(tmp_path: Path, algorithm: s
     signature = found.sign(b"data")
     assert signed_by(leaf, signature, b"data")
     assert not signed_by(leaf, signature, b"date")
+
+
+@pytest.mark.parametrize(
+    ("subject", "name"), [("CN=studio,O=house", "studio"), ("O=house,C=NO", "house"), ("L=Oslo,C=NO", "L=Oslo,C=NO")]
+)
+def test_a_certificate_without_a_common_name_is_named_by_what_it_has(tmp_path: Path, subject: str, name: str) -> None:
+    certificate, key = written(tmp_path, KEYS["es256"](), subject)
+    assert identity(tmp_path, certificate, key, None).name == name
+
+
+def test_a_key_on_a_curve_that_credentials_do_not_allow_is_refused(tmp_path: Path) -> None:
+    certificate, key = written(tmp_path, ec.generate_private_key(ec.SECP521R1()))
+    with pytest.raises(SettingsError, match=r"certificate: its key must be P-256, P-384"):
+        identity(tmp_path, certificate, key, None)
+    (other := tmp_path / "other").mkdir()
+    allowed, _ = written(other, KEYS["es256"]())
+    with pytest.raises(SettingsError, match=r"key: it must be P-256, P-384"):
+        identity(tmp_path, allowed, key, None)
+
+
+@pytest.mark.parametrize(
+    ("service", "message"),
+    [
+        (
+            "failing_service",
+            "failing_service could not sign: ConnectionError: no route to the key. Correct the function",
+        ),
+        ("silent_service", "silent_service returned NoneType; it must return the signature as bytes"),
+        ("PEM", "PEM could not sign: TypeError: .* is not callable"),
+    ],
+)
+def test_a_key_service_that_fails_says_what_to_do(tmp_path: Path, service: str, message: str) -> None:
+    certificate, _ = written(tmp_path, KEYS["es256"]())
+    with pytest.raises(SettingsError, match=message):
+        identity(tmp_path, certificate, None, f"tests.unit.test_certificates:{service}")
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
