@@ -67,12 +67,13 @@ def _whole(low: int, high: int = 2**40) -> Kind:
     return Kind(f"a whole number from {low} to {high}", accepts, int)
 
 
-def _number(low: float, *, above: bool) -> Kind:
+def _number(low: float, *, above: bool, most: float = math.inf) -> Kind:
     def accepts(value: Any) -> bool:
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return number and (value > low if above else value >= low)
+        return number and (value > low if above else value >= low) and value <= most
 
-    return Kind(f"a number {'above' if above else 'from'} {low:g}", accepts, float)
+    end = "" if math.isinf(most) else f" to {most:g}"
+    return Kind(f"a number {'above' if above else 'from'} {low:g}{end}", accepts, float)
 
 
 def _are_texts(value: Any) -> bool:
@@ -233,7 +234,7 @@ class Settings:
     """Address of an RFC 3161 time-stamp authority; without it signatures hold as long as the certificate."""
     openlineage_events: bool = _setting("openlineage.events", FLAG, False)
     """Whether each video's start and end are sent as OpenLineage events, where `openlineage.yml` says."""
-    keep_days: float = _setting("store.keep_days", _number(0, above=False), 30.0)
+    keep_days: float = _setting("store.keep_days", _number(0, above=False, most=36_500), 30.0)
     """Days for which `samaflow prune` leaves chunk files alone after they and their jobs were last touched."""
     gpu_hour_cost: float = _setting("cost.gpu_hour", _number(0, above=False), 0.0)
     """Price of a GPU hour, for estimates; 0 prints no cost."""
@@ -346,7 +347,7 @@ def _resolved(folder: Path, values: dict[str, Any]) -> Settings:
         settings,
         state_folder=state,
         store=_store_uri(folder, settings.store) if settings.store else file_uri(state / "store"),
-        database=_database_url(settings.database) if settings.database else f"sqlite:///{state / 'samaflow.db'}",
+        database=_database_url(settings.database) if settings.database else own_database(state),
         weights_folder=_weights_folder(folder, state, settings.weights_folder),
         roots=tuple(_absolute(folder, root) for root in settings.roots),
         certificate=_absolute(folder, settings.certificate) if settings.certificate else None,
@@ -374,6 +375,11 @@ def _store_uri(folder: Path, store: str) -> str:
     if not place.startswith("/"):
         raise SettingsError(f"store: '{shortened(store)}': give a folder, file:///folder or s3://bucket/prefix.")
     return file_uri(Path(place))
+
+
+def own_database(state_folder: Path) -> str:
+    """The URL of the database that is used where none is named."""
+    return f"sqlite:///{state_folder / 'samaflow.db'}"
 
 
 def _database_url(url: str) -> str:

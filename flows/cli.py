@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flows import decisions, hosting, libraries, questions, steering, timeline, upkeep
-from flows.command import FAILED, AsJson, database_of, end_on_sigterm, print_json, print_record, problems, settings_here
+from flows.command import (
+    FAILED,
+    AsJson,
+    asked_database,
+    database_of,
+    end_on_sigterm,
+    print_json,
+    print_record,
+    problems,
+    settings_here,
+)
 from flows.forms import ExecutorName, PreviewName
 from flows.prefect_here import prepare_prefect
 
@@ -49,7 +59,7 @@ StrictPrompts = Annotated[
     typer.Option("--strict-prompts", help="Fail rows whose prompt has more than 512 tokens instead of cutting it."),
 ]
 Preview = Annotated[PreviewName, typer.Option(help="Look first: the beginning of each shot, or all in few steps.")]
-Executor = Annotated[ExecutorName, typer.Option(help="Where workers run; [executor] kind of the settings by default.")]
+Executor = Annotated[ExecutorName, typer.Option(help="Where workers run; `executor.kind` of the settings by default.")]
 GpuHours = Annotated[
     float, typer.Option("--max-gpu-hours", min=0, help="Dispatch no further chunks beyond; 0: no limit.")
 ]
@@ -227,7 +237,7 @@ def status(
     with problems():
         from flows import status as answer
 
-        db = database_of(settings_here())
+        db = asked_database(settings_here())
         result = answer.jobs(db, limit) if job is None else answer.history(db, job)
         print_record(result) if as_json else answer.show(result)
 

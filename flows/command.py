@@ -16,8 +16,9 @@ import typer
 
 import sql
 from edits import wire
-from edits.errors import SamaflowError
-from edits.settings import Settings, load_settings
+from edits.errors import PermanentError, SamaflowError
+from edits.settings import Settings, load_settings, own_database, redacted
+from edits.storage import Store
 
 FAILED = 1
 UNUSABLE = 2
@@ -54,6 +55,23 @@ def database_of(settings: Settings) -> sql.Database:
     return db
 
 
+def asked_database(settings: Settings) -> sql.Database:
+    """As `database_of`, for a question. Where nothing was recorded yet an empty one answers; where the address may be
+    wrong, or the file lost, an answer of "not made here" would be false.
+
+    Raises:
+        PermanentError: no such file.
+    """
+    if not sql.is_there(settings.database):
+        named = settings.database != own_database(settings.state_folder)
+        if named or Store(settings.store, endpoint_url=settings.endpoint_url).list("jobs"):
+            raise PermanentError(
+                f"{redacted(settings.database)}: no such database. A run makes it; if it was lost, `samaflow recover` "
+                "rebuilds it from the store"
+            )
+    return database_of(settings)
+
+
 @contextmanager
 def problems() -> Iterator[None]:
     """Errors on purpose become one sentence on standard error and exit code 2; Ctrl-C becomes 130.
@@ -64,8 +82,12 @@ def problems() -> Iterator[None]:
         with ExitStack() as at_end:
             _at_end.set(at_end)
             yield
+            sys.stdout.flush()
     except SamaflowError as error:
         raise _ending(UNUSABLE, error.category, str(error)) from error
+    except BrokenPipeError as error:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(128 + signal.SIGPIPE) from error
     except OSError as error:
         message = f"{error.filename or 'this machine'}: {error.strerror or error}"
         raise _ending(UNUSABLE, SamaflowError.category, message) from error

@@ -65,7 +65,10 @@ def _start_server() -> str:
         if server.poll() is not None:
             raise BusyError(f"Prefect's server ended with exit code {server.returncode} while it started; try again")
         if time.monotonic() > deadline:
-            raise BusyError(f"Prefect's server did not answer within {START_SECONDS:g} s; is this machine overloaded?")
+            raise BusyError(
+                f"Prefect's server did not answer within {START_SECONDS:g} s; is this machine overloaded? "
+                "`prefect server start` starts one that stays: name it in PREFECT_API_URL"
+            )
         time.sleep(0.1)
     return url
 

@@ -11,7 +11,7 @@ import typer
 import sql
 from edits.errors import PermanentError
 from flows import answers
-from flows.command import AsJson, database_of, print_json, print_record, problems, settings_here
+from flows.command import AsJson, asked_database, print_json, print_record, problems, settings_here
 
 commands = typer.Typer()
 
@@ -20,7 +20,7 @@ Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="To t
 
 
 def open_here() -> sql.Database:
-    return database_of(settings_here())
+    return asked_database(settings_here())
 
 
 @commands.command()
@@ -59,12 +59,12 @@ def export(
         Literal["openlineage", "csv"], typer.Option("--format", help="OpenLineage JSON lines, or a line a chunk.")
     ] = "openlineage",
 ) -> None:
-    """Write lineage for other programs to standard output. Instructions only if [credentials] disclose is full."""
+    """Write lineage for other programs to standard output. Instructions only if `disclose` is full."""
     with problems():
         from edits import openlineage  # here: it loads the client's library
 
         settings = settings_here()
-        db, disclose = database_of(settings), settings.disclose == "full"
+        db, disclose = asked_database(settings), settings.disclose == "full"
         lineages = answers.lineages(db, what or [])
         if form == "csv":
             sys.stdout.writelines(openlineage.to_csv(lineages, disclose))

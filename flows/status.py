@@ -115,7 +115,7 @@ def show(answer: JobList | JobHistory) -> None:
     table = Table("job", "state", "editor", "source", "frames", "chunks", "last event", box=None, pad_edge=False)
     for line in answer.jobs:
         chunks = f"{line.chunks_done}/{line.chunks}" if line.chunks else "-"
-        name = escape(line.source.rsplit("/", 1)[-1])
+        name = escape(readable(line.source).rsplit("/", 1)[-1])
         table.add_row(line.job_id, _state(line), line.editor, name, str(line.frames), chunks, escape(line.message))
     out.print(table)
     out.print(", ".join(f"{count} {state}" for state, count in answer.counts.items()) or "no jobs yet")

@@ -15,7 +15,7 @@ import sql
 from edits.errors import PermanentError
 from edits.storage import Store
 from flows import answers
-from flows.command import FAILED, AsJson, database_of, print_record, problems, settings_here
+from flows.command import FAILED, AsJson, asked_database, database_of, print_record, problems, settings_here
 from flows.prefect_here import prepare_prefect
 from flows.results import out
 from flows.units import size
@@ -31,7 +31,9 @@ commands = typer.Typer()
 @commands.command()
 def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it this only says what would be.")] = False,
-    older_than: Annotated[float | None, typer.Option(min=0, help="Days; [store] keep_days by default.")] = None,
+    older_than: Annotated[
+        float | None, typer.Option(min=0, max=36_500, help="Days; `store.keep_days` by default.")
+    ] = None,
     delivered: Annotated[
         bool, typer.Option("--delivered", help="Also chunks of deliverables; those need editing to be made again.")
     ] = False,
@@ -98,12 +100,11 @@ def reproduce(
         from flows.reproduce import reproduce as make_again
         from tasks.conclude import SomeJobsFailedError
 
-        lineage = answers.find(database_of(settings), what)
+        lineage = answers.find(asked_database(settings), what)
         try:
             found = make_again(settings, lineage, allow or [])
         except SomeJobsFailedError as error:
-            typer.echo(f"samaflow: cannot be made again now: {error}", err=True)
-            raise typer.Exit(FAILED) from error
+            raise PermanentError(f"cannot be made again now: {error}") from error
         print_record(found) if as_json else answers.show_reproduction(found)
     if not found.identical:
         raise typer.Exit(FAILED)

@@ -75,7 +75,7 @@ from sql.records import (
     Unfinished,
 )
 from sql.revisions import migrate, open_database, revision
-from sql.session import Database, connect
+from sql.session import Database, connect, is_there
 from sql.sources import manifest_content, manifest_name, record_lost_source, record_manifest, record_source
 from sql.status import counts, job_table
 from sql.unfinished import not_recorded_as_done, unfinished_dispatches
@@ -136,6 +136,7 @@ __all__ = [
     "forget_chunks",
     "health",
     "is_approved",
+    "is_there",
     "job",
     "job_events",
     "job_table",

@@ -94,6 +94,16 @@ def connect(url: str, busy_seconds: float = BUSY_SECONDS, patience: float = 0.0)
     return _connect_postgresql(parsed, busy_seconds, patience)
 
 
+def is_there(url: str) -> bool:
+    """Whether there is something to connect to: an SQLite file. Of a server, only connecting can tell: True.
+
+    Raises:
+        DatabaseError: as `connect`.
+    """
+    parsed = _parsed(url)
+    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
+
+
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)

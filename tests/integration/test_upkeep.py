@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import sql
-from tests.fakes.command import Folder
+from tests.fakes.command import SAMAFLOW, Folder
 
 CHUNKS = 4
 """Of the library: two shots, edited two ways. The row that failed was never planned."""
@@ -43,6 +45,24 @@ def test_pruning_says_first_what_it_would_do_and_removes_markers_with_their_file
     assert len(library.ask("lineage", str(library.deliverables()[0]))["chunks"]) == CHUNKS / 2
 
 
+def test_a_question_to_a_database_that_is_not_there_makes_none(library: Folder) -> None:
+    file = library.path / "typo" / "samaflow.db"
+    library.environ["SAMAFLOW_DATABASE"] = f"sqlite:///{file}"
+    for question in (("status",), ("lineage", str(library.deliverables()[0])), ("failures",), ("export",)):
+        assert "no such database" in library.run(*question).stderr
+    del library.environ["SAMAFLOW_DATABASE"]
+    assert not file.parent.exists()
+
+
+def test_a_reader_that_has_enough_ends_a_question_quietly(library: Folder) -> None:
+    command = [str(SAMAFLOW), "export", "--format", "csv"]
+    asked = subprocess.Popen(command, cwd=library.path, env=library.environ, stdout=-1, stderr=-1, text=True)
+    assert asked.stdout is not None
+    asked.stdout.close()
+    _, err = asked.communicate(timeout=60)
+    assert (asked.returncode, err) == (128 + signal.SIGPIPE, "")
+
+
 # -- recovering -------------------------------------------------------------------------------------------------------
 
 
@@ -50,7 +70,10 @@ def test_a_lost_database_is_rebuilt_from_the_store_and_the_manifest_is_delivered
     mp4 = str(library.deliverables()[0])
     before, usage = library.ask("lineage", mp4), library.ask("usage")
     lose_the_database(library)
-    library.ask("lineage", mp4, code=2)
+    for question in (("lineage", mp4), ("status",)):
+        error = library.ask(*question, code=2)["error"]
+        assert "no such database" in error["message"]
+        assert "samaflow recover" in error["message"]
     for _ in range(2):
         found = library.ask("recover")
         assert (found["jobs"], found["deliverables"], found["unreadable"]) == (2, 2, [])
@@ -111,6 +134,5 @@ def test_a_deliverable_is_reproduced_packet_by_packet_and_what_is_otherwise_now_
 @pytest.mark.endurance
 def test_a_source_that_is_gone_cannot_be_reproduced_and_says_so(library: Folder) -> None:
     (library.path / "clip.mp4").unlink()
-    done = library.run("reproduce", str(library.deliverables()[0]))
-    assert done.returncode == 1
-    assert "cannot be made again now" in done.stderr
+    error = library.json("reproduce", str(library.deliverables()[0]), code=2)["error"]
+    assert error["message"].startswith("cannot be made again now")
