@@ -50,8 +50,8 @@ def identity(folder: Path, certificate: str | None, key: str | None, key_service
     """The identity that is set; without any, a development one that is made once in `folder`.
 
     Raises:
-        SettingsError: half of it is set, a file cannot be read, the certificate's key is of a kind that credentials
-            do not allow, the key service fails, or key and certificate do not belong together.
+        SettingsError: half of it is set, a file cannot be read, the certificate is not valid now or its key is of a
+            kind that credentials do not allow, the key service fails, or key and certificate do not belong together.
     """
     if certificate is None and key is None and key_service is None:
         certificate, key = _development(folder)
@@ -64,6 +64,8 @@ def identity(folder: Path, certificate: str | None, key: str | None, key_service
         leaf = x509.load_pem_x509_certificates(chain)[0]
     except (ValueError, IndexError) as error:
         raise SettingsError(f"[credentials] certificate: {certificate} holds no certificate in PEM") from error
+    if wrong := out_of_time(leaf):
+        raise SettingsError(f"[credentials] certificate: {certificate} {wrong}. Set one that is valid, or sign = false")
     algorithm = algorithm_of(leaf)
     sign = _service(key_service) if key_service is not None else _signing(_private_key(str(key)))
     _check_pair(leaf, sign, key or key_service or "")
@@ -77,6 +79,14 @@ def name_of(certificate: x509.Certificate) -> str:
         for attribute in certificate.subject.get_attributes_for_oid(oid):
             return str(attribute.value)
     return certificate.subject.rfc4514_string()
+
+
+def out_of_time(certificate: x509.Certificate) -> str:
+    """What is wrong with the certificate's dates now; empty when it is valid."""
+    now, begins, ends = datetime.now(UTC), certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < begins:
+        return f"is not yet valid: it begins at {begins:%Y-%m-%d %H:%M} UTC"
+    return f"expired at {ends:%Y-%m-%d %H:%M} UTC" if now > ends else ""
 
 
 def _read(path: str, what: str) -> bytes:
@@ -131,6 +141,8 @@ def _check_pair(leaf: x509.Certificate, sign: Sign, where: str) -> None:
 _CURVES = (256, 384)
 """Bits of the elliptic curves whose keys sign here: P-256 and P-384."""
 
+_RSA_BITS = 2048
+
 
 def algorithm_of(certificate: x509.Certificate) -> str:
     """The algorithm that the certificate's key signs with.
@@ -142,6 +154,10 @@ def algorithm_of(certificate: x509.Certificate) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size in _CURVES:
         return f"es{key.curve.key_size}"
     if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size < _RSA_BITS:
+            raise SettingsError(
+                f"[credentials] certificate: its RSA key has {key.key_size} bits; C2PA asks for {_RSA_BITS} or more"
+            )
         return "ps256"
     if isinstance(key, ed25519.Ed25519PublicKey):
         return "ed25519"

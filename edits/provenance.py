@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import struct
 import uuid
@@ -21,7 +22,7 @@ from cryptography import x509
 
 from edits import wire
 from edits.certificates import Identity, signed_by
-from edits.errors import RecordError, VerificationError
+from edits.errors import RecordError, SettingsError, VerificationError
 from edits.job import STRICT
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -93,6 +94,40 @@ class Credentials:
 # -- signing ----------------------------------------------------------------------------------------------------------
 
 
+def check(identity: Identity) -> None:
+    """Sign the smallest MP4 there is, in memory, so that a certificate that C2PA refuses is known before any work.
+
+    Raises:
+        SettingsError: the certificate was not accepted.
+    """
+    empty = _box(b"ftyp", b"isom\0\0\2\0isommp41") + _box(b"mdat", b"samaflow") + _box(b"moov", b"")
+    made = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}
+    definition = {
+        "claim_generator_info": [{"name": "samaflow"}],
+        "format": "video/mp4",
+        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [made]}}],
+    }
+    try:
+        with _signer(identity) as signer:
+            c2pa.Builder(definition, _context()).sign(signer, "video/mp4", io.BytesIO(empty), io.BytesIO())
+    except c2pa.C2paError as error:
+        said = " ".join(str(error).split())
+        raise SettingsError(
+            f"[credentials] certificate: C2PA refuses that of {identity.name}: {said}. It must be no authority's own, "
+            "and have the key usage digitalSignature, an extended key usage such as emailProtection, and an authority "
+            "key identifier. Have one issued so, or turn credentials off with sign = false"
+        ) from error
+
+
+def _context() -> c2pa.Context:
+    return c2pa.Context(c2pa.Settings.from_dict({"builder": {"thumbnail": {"enabled": False}}}))
+
+
+def _signer(identity: Identity, timestamp_url: str | None = None) -> c2pa.Signer:
+    algorithm = c2pa.C2paSigningAlg[identity.algorithm.upper()]
+    return c2pa.Signer.from_callback(identity.sign, algorithm, identity.chain, timestamp_url)
+
+
 def embed(
     finished: Path, signed: Path, claim: Claim, source: Path, identity: Identity, timestamp_url: str | None = None
 ) -> None:
@@ -101,15 +136,14 @@ def embed(
     Raises:
         VerificationError: the file, the source or the certificate was not accepted.
     """
-    context = c2pa.Context(c2pa.Settings.from_dict({"builder": {"thumbnail": {"enabled": False}}}))
-    algorithm = c2pa.C2paSigningAlg[identity.algorithm.upper()]
-    _append_box(finished, _XMP_BOX + _xmp(claim).encode())
+    with finished.open("ab") as file:
+        file.write(_box(b"uuid", _XMP_BOX + _xmp(claim).encode()))
     try:
-        with c2pa.Signer.from_callback(identity.sign, algorithm, identity.chain, timestamp_url) as signer:
-            builder = c2pa.Builder(_definition(claim, finished, source), context)
+        with _signer(identity, timestamp_url) as signer:
+            builder = c2pa.Builder(_definition(claim, finished, source), _context())
             if source.suffix.lower() in FORMATS:
-                with source.open("rb") as file:
-                    builder.add_ingredient(_parent(claim, source), FORMATS[source.suffix.lower()], file)
+                with source.open("rb") as parent:
+                    builder.add_ingredient(_parent(claim, source), FORMATS[source.suffix.lower()], parent)
             builder.sign_file(finished, signed, signer)
     except c2pa.C2paError as error:
         raise VerificationError(
@@ -150,9 +184,8 @@ def _definition(claim: Claim, path: Path, source: Path) -> dict[str, Any]:
     }
 
 
-def _append_box(path: Path, content: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(struct.pack(">I4s", 8 + len(content), b"uuid") + content)
+def _box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
 def _xmp(claim: Claim) -> str:

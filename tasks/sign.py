@@ -36,13 +36,13 @@ class Finished:
 
 
 def check_identity(run: Run) -> None:
-    """Before any work: the certificate and the key can sign.
+    """Before any work: the certificate and the key can sign, and C2PA accepts what they sign.
 
     Raises:
         SettingsError: they cannot.
     """
     if run.settings.sign:
-        identity_of(run)
+        provenance.check(identity_of(run))
 
 
 def identity_of(run: Run) -> certificates.Identity:

@@ -22,6 +22,7 @@ from tasks.run import Run
 from tasks.sign import check_identity
 from tests.fakes.clips import write_clip
 from tests.fakes.command import Folder
+from tests.unit.test_certificates import KEYS, written
 
 CLAIM = provenance.Claim(
     title="out.mp4",
@@ -152,4 +153,22 @@ def test_an_identity_that_cannot_sign_is_refused_before_any_work(tmp_path: Path)
         Run(settings, Trust((str(tmp_path),), settings.schemes, {})) as run,
         pytest.raises(SettingsError, match=r"none\.pem cannot be read"),
     ):
+        check_identity(run)
+
+
+def test_a_certificate_that_c2pa_refuses_is_refused_before_any_work(tmp_path: Path) -> None:
+    certificate, key = written(tmp_path, KEYS["es256"]())  # has no extended key usage
+    settings = load_settings(tmp_path, {}, {"certificate": certificate, "key": key})
+    with (
+        Run(settings, Trust((str(tmp_path),), settings.schemes, {})) as run,
+        pytest.raises(
+            SettingsError, match=r"C2PA refuses that of studio: .* extended key usage such as emailProtection"
+        ),
+    ):
+        check_identity(run)
+
+
+def test_the_development_certificate_is_accepted_before_any_work(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, {}, {})
+    with Run(settings, Trust((str(tmp_path),), settings.schemes, {})) as run:
         check_identity(run)

@@ -24,12 +24,12 @@ KEYS: dict[str, Any] = {
 PEM = serialization.Encoding.PEM
 
 
-def written(folder: Path, key: Any, subject: str = "CN=studio") -> tuple[str, str]:
-    """Paths of a certificate and its key."""
+def written(folder: Path, key: Any, subject: str = "CN=studio", days: tuple[int, int] = (0, 1)) -> tuple[str, str]:
+    """Paths of a certificate and its key; it is valid between these days, 0 being now."""
     name = x509.Name.from_rfc4514_string(subject)
-    now = datetime.now(UTC)
+    begins, ends = (datetime.now(UTC) + timedelta(days=day) for day in days)
     certificate = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    certificate = certificate.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    certificate = certificate.serial_number(1).not_valid_before(begins).not_valid_after(ends)
     signed = certificate.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
     (folder / "c.pem").write_bytes(signed.public_bytes(PEM))
     private = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -86,6 +86,24 @@ def test_a_key_on_a_curve_that_credentials_do_not_allow_is_refused(tmp_path: Pat
     allowed, _ = written(other, KEYS["es256"]())
     with pytest.raises(SettingsError, match=r"key: it must be P-256, P-384"):
         identity(tmp_path, allowed, key, None)
+
+
+def test_a_short_rsa_key_is_refused(tmp_path: Path) -> None:
+    certificate, key = written(tmp_path, rsa.generate_private_key(65537, 1024))
+    with pytest.raises(SettingsError, match="its RSA key has 1024 bits; C2PA asks for 2048 or more"):
+        identity(tmp_path, certificate, key, None)
+
+
+@pytest.mark.parametrize(
+    ("days", "message"), [((-9, -2), r"c\.pem expired at {}"), ((2, 9), r"c\.pem is not yet valid: it begins at {}")]
+)
+def test_a_certificate_that_is_not_valid_now_is_refused_with_its_date(
+    tmp_path: Path, days: tuple[int, int], message: str
+) -> None:
+    certificate, key = written(tmp_path, KEYS["es256"](), days=days)
+    date = datetime.now(UTC) + timedelta(days=min(days, key=abs))
+    with pytest.raises(SettingsError, match=message.format(f"{date:%Y-%m-%d}")):
+        identity(tmp_path, certificate, key, None)
 
 
 @pytest.mark.parametrize(
