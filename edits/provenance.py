@@ -227,8 +227,9 @@ def read(path: Path) -> Credentials:
         VerificationError: the file cannot be read.
     """
     beside = path.with_name(path.name + SIDECAR)
-    if path.suffix.lower() in FORMATS:
-        found = _read_embedded(path)
+    kind = _kind(path)
+    if kind is not None:
+        found = _read_embedded(path, kind)
         if found is not None:
             return found
     if beside.exists():
@@ -236,9 +237,24 @@ def read(path: Path) -> Credentials:
     return Credentials("none", "", False, "", None, (f"{path.name} carries no content credentials",))
 
 
-def _read_embedded(path: Path) -> Credentials | None:
+def _kind(path: Path) -> str | None:
+    """MIME type of an MP4 or MOV file, by its first box and whatever it is called; None for another file.
+
+    MOV files of old have no such box; there the suffix decides.
+    """
     try:
-        with c2pa.Reader(path) as reader:
+        with path.open("rb") as file:
+            first = file.read(12)
+    except OSError as error:
+        raise VerificationError(f"{path} cannot be read: {error.strerror}") from error
+    if first[4:8] == b"ftyp":
+        return FORMATS[".mov"] if first[8:] == b"qt  " else FORMATS[".mp4"]
+    return FORMATS.get(path.suffix.lower())
+
+
+def _read_embedded(path: Path, kind: str) -> Credentials | None:
+    try:
+        with path.open("rb") as file, c2pa.Reader(kind, file) as reader:
             state, store = reader.get_validation_state(), json.loads(reader.json())
     except c2pa.C2paError.ManifestNotFound:
         return None

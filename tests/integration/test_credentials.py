@@ -101,6 +101,14 @@ def test_a_changed_byte_makes_verification_fail_and_says_so(clips: Path, tmp_pat
     assert any("bmffHash.mismatch" in problem for problem in found.problems)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_copy_of_another_name_still_has_its_credentials(
+    clips: Path, tmp_path: Path, signer: Identity, suffix: str
+) -> None:
+    copy = shutil.copy(signed(clips, tmp_path, signer, suffix), tmp_path / "renamed.bin")
+    assert (provenance.read(copy).state, provenance.read(copy).claim) == ("valid", CLAIM)
+
+
 def test_a_file_without_credentials_says_so(clips: Path) -> None:
     found = provenance.read(clips / "made.mp4")
     assert (found.state, found.problems) == ("none", ("made.mp4 carries no content credentials",))
