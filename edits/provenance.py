@@ -21,7 +21,7 @@ import c2pa
 from cryptography import x509
 
 from edits import wire
-from edits.certificates import Identity, signed_by
+from edits.certificates import Identity, out_of_time, signed_by
 from edits.errors import RecordError, SettingsError, VerificationError
 from edits.job import STRICT
 
@@ -296,6 +296,8 @@ def _read_sidecar(path: Path, beside: Sidecar) -> Credentials:
     except (ValueError, IndexError) as error:
         raise RecordError(f"{path.name}{SIDECAR}: its certificate or signature cannot be read") from error
     problems = [] if good else ["signature: it was not made by the certificate's key over this claim"]
+    if wrong := out_of_time(leaf):
+        problems.append(f"certificate: it {wrong}")
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != beside.sha256:
             problems.append("file: its bytes are not those that were signed")

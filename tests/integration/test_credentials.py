@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -128,6 +129,22 @@ def test_a_sidecar_holds_for_the_very_bytes_that_were_signed(clips: Path, tmp_pa
     beside.write_bytes(provenance.sidecar(CLAIM, digest, signer))
     path.write_bytes(path.read_bytes() + b"0")
     assert provenance.read(path).problems == ("file: its bytes are not those that were signed",)
+
+
+@pytest.mark.parametrize(("days", "problem"), [((-9, -2), "it expired at"), ((2, 9), "it is not yet valid: it begins")])
+def test_a_sidecar_by_a_certificate_that_is_not_valid_now_says_so(
+    clips: Path, tmp_path: Path, days: tuple[int, int], problem: str
+) -> None:
+    key = KEYS["es256"]()
+    valid = identity(tmp_path, *written(tmp_path, key), None)
+    other, _ = written(tmp_path, key, days=days)
+    late = replace(valid, chain=Path(other).read_text())
+    path = Path(shutil.copy(clips / "source.mkv", tmp_path))
+    beside = tmp_path / "source.mkv.credentials.json"
+    beside.write_bytes(provenance.sidecar(CLAIM, hashlib.sha256(path.read_bytes()).hexdigest(), late))
+    found = provenance.read(path)
+    assert found.state == "invalid"
+    assert [said.partition(problem)[:2] for said in found.problems] == [("certificate: ", problem)]
 
 
 def test_a_signer_that_c2pa_refuses_is_an_error_that_says_what_to_do(
