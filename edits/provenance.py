@@ -9,6 +9,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import struct
 import uuid
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ DISCLOSE = ("full", "model", "minimal")
 
 _UNTRUSTED = "signingCredential.untrusted"
 _XMP_BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 (section 2.2, production 2) does not allow, not even escaped."""
 _LABEL = "org.samaflow.edit"
 
 
@@ -196,7 +199,8 @@ def _xmp(claim: Claim) -> str:
         "Iptc4xmpExt:AISystemVersionUsed": claim.editor_version,
         "Iptc4xmpExt:AIPromptInformation": claim.instruction,
     }
-    lines = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in fields.items() if value)
+    told = {name: escape(_NOT_XML.sub("", value)) for name, value in fields.items()}
+    lines = "".join(f"<{name}>{value}</{name}>" for name, value in told.items() if value)
     return (
         "<?xpacket begin='\ufeff' id='W5M0MpCehiHzreSzNTczkc9d'?>"
         "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>"

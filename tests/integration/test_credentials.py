@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -77,6 +78,20 @@ def test_a_signed_file_is_valid_for_a_fresh_process_and_keeps_its_packets(
     assert [(part["relationship"], part["title"]) for part in manifest["ingredients"]] == [("parentOf", "a.mp4")]
     assert child.run("packets", path) == child.run("packets", clips / f"made{suffix}")
     assert b"<Iptc4xmpExt:DigitalSourceType>" in path.read_bytes()
+
+
+def test_the_xmp_of_an_instruction_with_control_characters_can_be_parsed(
+    clips: Path, tmp_path: Path, signer: Identity
+) -> None:
+    made = tmp_path / "made.mp4"
+    shutil.copy(clips / "made.mp4", made)
+    claim = replace(CLAIM, instruction="winter\x00\x0b\x1b\ufffe <é> \U0001f328\n& cold")
+    provenance.embed(made, tmp_path / "signed.mp4", claim, clips / "source.mp4", signer)
+    data = (tmp_path / "signed.mp4").read_bytes()
+    xmp = data[data.index(b"<x:xmpmeta") : data.index(b"<?xpacket end")]
+    told = ElementTree.fromstring(xmp).find(".//{*}AIPromptInformation")
+    assert told is not None
+    assert told.text == "winter <é> \U0001f328\n& cold"
 
 
 def test_what_was_signed_is_read_back_with_a_signer_that_is_named_a_development_one(
