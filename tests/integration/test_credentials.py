@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -123,6 +124,20 @@ def test_a_copy_of_another_name_still_has_its_credentials(
 ) -> None:
     copy = shutil.copy(signed(clips, tmp_path, signer, suffix), tmp_path / "renamed.bin")
     assert (provenance.read(copy).state, provenance.read(copy).claim) == ("valid", CLAIM)
+
+
+@pytest.mark.parametrize(
+    ("place", "state"),
+    [(b"<Iptc4xmpExt:AIPrompt", "invalid"), (b"moov", "invalid"), (b"isom", "valid"), (b"padding", "valid")],
+)
+def test_what_the_signature_covers_is_what_the_documentation_says(
+    clips: Path, tmp_path: Path, signer: Identity, place: bytes, state: str
+) -> None:
+    path = signed(clips, tmp_path, signer)
+    data = path.read_bytes() + struct.pack(">I4s", 15, b"free") + b"padding"
+    at = data.index(place) + len(place) - 1
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    assert provenance.read(path).state == state
 
 
 def test_a_file_without_credentials_says_so(clips: Path) -> None:
