@@ -194,10 +194,11 @@ def _amounts(lines: Sequence[sql.UsageLine]) -> Iterator[str]:
 
 def show_failures(causes: Sequence[sql.FailureCause]) -> None:
     """Print causes, the most frequent first."""
-    table = Table("of", "cause", "editor", "count", "last (UTC)", "for example", box=None, pad_edge=False)
+    table = Table("of", "cause", "editor", "count", "failed now", "last (UTC)", "for example", box=None, pad_edge=False)
     for cause in causes:
         last = f"{cause.last_at:%Y-%m-%d %H:%M}"
-        words = (cause.subject, cause.category or "-", cause.editor, str(cause.count), last)
+        now = str(cause.standing) if cause.subject == "job" else "-"
+        words = (cause.subject, cause.category or "-", cause.editor, str(cause.count), now, last)
         table.add_row(*words, escape(f"{cause.example_id}: {cause.example}"))
     out.print(table)
     out.print(f"{sum(cause.count for cause in causes)} failures")

@@ -64,7 +64,7 @@ class UsageLine:
 
 @dataclass(frozen=True)
 class FailureCause:
-    """Jobs or workers that failed for one cause."""
+    """The times that jobs, or workers, failed for one cause: a job that failed twice counts twice."""
 
     subject: str
     """`job` or `worker`."""
@@ -76,6 +76,8 @@ class FailureCause:
     """The message of the last one."""
     example_id: str
     """Job or dispatch of the last one."""
+    standing: int = 0
+    """Jobs that are failed for this cause now; the others went on since. 0 for workers."""
 
 
 @dataclass(frozen=True)

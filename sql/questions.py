@@ -45,7 +45,11 @@ _MADE = ("job_id", "project", "editor", "source_sha256", "uri", "sha256")
 _FROM_SOURCE = _view("made_from_source", *_MADE, state=JOB_STATE, recorded_at=UtcDateTime())
 _BY_MODEL = _view("touched_by_model", "model_version_id", *_MADE, state=JOB_STATE, recorded_at=UtcDateTime())
 _USAGE = _view("gpu_usage", "project", "editor", "currency", "chunks", "gpu_seconds", "cost", day=sa.Date())
-_FAILURE = _view("failure_cause", "subject", "subject_id", "category", "editor", "message", failed_at=UtcDateTime())
+_FAILURE = _view(
+    "failure_cause",
+    *("subject", "subject_id", "category", "editor", "message", "standing"),
+    failed_at=UtcDateTime(),
+)
 _STAY = _view("time_in_state", "job_id", "project", "seconds", state=JOB_STATE, entered_at=UtcDateTime())
 _JOB = _view(
     "stuck_job",
@@ -163,12 +167,13 @@ def _usage_line(row: dict[str, Any]) -> UsageLine:
 
 @patient
 def failures(db: Database, since: date | None = None) -> tuple[FailureCause, ...]:
-    """Why jobs are failed now and why workers ended badly, by cause, the most frequent first."""
+    """Why jobs ever failed and why workers ended badly, by cause, the most frequent first."""
     view = _FAILURE.c
     cause = (view.subject, view.category, view.editor)
     number = sa.func.row_number().over(partition_by=cause, order_by=(view.failed_at.desc(), view.subject_id))
-    total = sa.func.count().over(partition_by=cause)
-    numbered = sa.select(_FAILURE, number.label("number"), total.label("total"))
+    total = sa.func.count().over(partition_by=cause).label("total")
+    standing = sa.func.sum(view.standing).over(partition_by=cause).label("still")
+    numbered = sa.select(_FAILURE, number.label("number"), total, standing)
     if since is not None:
         numbered = numbered.where(view.failed_at >= _midnight(since))
     found = numbered.subquery()
@@ -181,7 +186,7 @@ def failures(db: Database, since: date | None = None) -> tuple[FailureCause, ...
 
 def _cause(row: Any) -> FailureCause:
     facts = (row.subject, row.category, row.editor, row.total, row.failed_at)
-    return FailureCause(*facts, example=row.message, example_id=row.subject_id)
+    return FailureCause(*facts, example=row.message, example_id=row.subject_id, standing=int(row.still))
 
 
 @patient

@@ -150,11 +150,24 @@ def test_failures_are_counted_by_cause_with_the_newest_as_the_example(db: sql.Da
     assert [cause.subject for cause in sql.failures(db, since=date(2026, 5, 5))] == ["job", "job"]
 
 
-def test_a_job_that_was_delivered_after_all_is_no_failure(db: sql.Database) -> None:
+def test_every_failure_of_a_job_counts_also_after_a_retry_that_went_well(db: sql.Database) -> None:
     sql.record_job(db, edit_job())
-    sql.change_state(db, JOB, JobState.FAILED, "frame 1", "source")
+    for number, state in enumerate((JobState.FAILED, JobState.FAILED_QC)):
+        sql.change_state(db, JOB, JobState.PLANNED, "again") if number else None
+        walk_to(db, state, f"frame {number}")
+    sql.note(db, JOB, "its chunks were removed", "pruned")
+    (cause,) = sql.failures(db)
+    assert (cause.count, cause.standing, cause.example) == (2, 1, "frame 1")
     sql.change_state(db, JOB, JobState.PLANNED, "again")
-    assert sql.failures(db) == ()
+    assert [(cause.count, cause.standing) for cause in sql.failures(db)] == [(2, 0)]
+
+
+def walk_to(db: sql.Database, failure: JobState, reason: str) -> None:
+    """From planned to that failure, for the one category of these tests."""
+    if failure is JobState.FAILED_QC:
+        for step in (JobState.SPLITTING, JobState.QUEUED, JobState.STITCHING, JobState.CHECKING):
+            sql.change_state(db, JOB, step, "its turn")
+    sql.change_state(db, JOB, failure, reason, "source")
 
 
 # -- time -------------------------------------------------------------------------------------------------------------
