@@ -25,6 +25,8 @@ class SourceLineage:
     details: dict[str, Any] = field(default_factory=dict)
     """What its index says beside timestamps and cuts: stream, picture size, rate, colour. Empty when the source was
     recovered from a plan."""
+    made_by: str = ""
+    """The job whose deliverable the source itself is; empty when no job here made it."""
 
 
 @dataclass(frozen=True)

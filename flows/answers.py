@@ -108,6 +108,8 @@ def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
     yield "job", f"{job.job_id}, line {job.line} of manifest {job.manifest_id}"
     yield "source", readable(lineage.source.uri)
     yield "source sha256", lineage.source.sha256
+    if lineage.source.made_by:
+        yield "source made by", f"job {lineage.source.made_by}, whose deliverable it is"
     yield "frames", f"{job.start}-{job.end - 1} of {lineage.source.frames}"
     yield "instruction", job.instruction
     yield "editor", f"{job.editor} {lineage.plan.editor_version}" if lineage.plan else job.editor
@@ -149,10 +151,10 @@ def _given_up(lineage: Lineage) -> Iterator[str]:
 
 def show_files(files: Sequence[sql.MadeFile]) -> None:
     """Print jobs and what they delivered."""
-    table = Table("job", "state", "editor", "project", "sha256", "deliverable", box=None, pad_edge=False)
+    table = Table("job", "state", "generation", "editor", "project", "sha256", "deliverable", box=None, pad_edge=False)
     for file in files[:SHOWN]:
         words = (file.editor, escape(file.project), file.sha256[:16] or "-", escape(readable(file.uri)))
-        table.add_row(file.job_id, styled(file.state), *words)
+        table.add_row(file.job_id, styled(file.state), str(file.generation), *words)
     out.print(table)
     _say_rest(len(files), "jobs and deliverables")
 

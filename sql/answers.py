@@ -22,6 +22,8 @@ class MadeFile:
     sha256: str
     """Empty while nothing was made."""
     recorded_at: datetime | None
+    generation: int = 1
+    """1: made by what was asked for itself; 2: made from a deliverable of that; and so on."""
 
 
 @dataclass(frozen=True)

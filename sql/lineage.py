@@ -72,7 +72,7 @@ def _lineage(session: Session, output: Artifact) -> Lineage:
         job=request,
         state=job.state,
         plan=_parsed(WorkingForm, made_by["plan"], output.uri) if made_by["plan"] else None,
-        source=SourceLineage(source.sha256, request.source, source.size, source.frames, source.details),
+        source=_source(session, source, request.source),
         chunks=chunks,
         code_version=made_by["code_version"],
         encoding=made_by.get("encoding", ""),
@@ -82,6 +82,12 @@ def _lineage(session: Session, output: Artifact) -> Lineage:
         reviews=_reviews(session, output),
         worker_images=_images(session, {chunk.dispatch_id for chunk in chunks}),
     )
+
+
+def _source(session: Session, source: Source, uri: str) -> SourceLineage:
+    maker = newest_output(session, Artifact.sha256 == source.sha256)
+    facts = (source.sha256, uri, source.size, source.frames, source.details)
+    return SourceLineage(*facts, made_by=(maker.job_id or "") if maker is not None else "")
 
 
 def _origin(session: Session, owner_id: str | None) -> Origin | None:

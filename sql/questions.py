@@ -24,7 +24,7 @@ from sql.answers import (
     UsageLine,
 )
 from sql.base import UtcDateTime
-from sql.models import JOB_STATE, Artifact, Chunk, ModelVersion, Source
+from sql.models import JOB_STATE, Artifact, Chunk, Job, JobModel, ModelVersion, Source
 from sql.owners import STALE_SECONDS
 from sql.patience import patient
 from sql.records import ArtifactKind
@@ -36,14 +36,20 @@ GROUPS = ("day", "project", "editor")
 IDLE_SECONDS = 6 * 3600.0
 """A job in which nothing happened for this long may be stuck even if its flow lives."""
 
+GENERATIONS = 50
+"""How many deliverables of deliverables are followed: an end also for files that are their own source."""
+
 
 def _view(name: str, *columns: str, **typed: Any) -> sa.TableClause:
     return sa.table(name, *map(sa.column, columns), *(sa.column(column, kind) for column, kind in typed.items()))
 
 
-_MADE = ("job_id", "project", "editor", "source_sha256", "uri", "sha256")
-_FROM_SOURCE = _view("made_from_source", *_MADE, state=JOB_STATE, recorded_at=UtcDateTime())
-_BY_MODEL = _view("touched_by_model", "model_version_id", *_MADE, state=JOB_STATE, recorded_at=UtcDateTime())
+_FROM_SOURCE = _view(
+    "made_from_source",
+    *("job_id", "project", "editor", "source_sha256", "uri", "sha256"),
+    state=JOB_STATE,
+    recorded_at=UtcDateTime(),
+)
 _USAGE = _view("gpu_usage", "project", "editor", "currency", "chunks", "gpu_seconds", "cost", day=sa.Date())
 _FAILURE = _view(
     "failure_cause",
@@ -86,14 +92,17 @@ def source_digest(db: Database, what: str) -> str:
 
 @patient
 def made_from(db: Database, source_sha256: str) -> tuple[MadeFile, ...]:
-    """Every job on the source, with what it delivered; the newest deliverable first, then what made none."""
+    """Every job on the source, on what was made from it, and so on, with what each delivered: the first generation
+    first, in each the newest deliverable first, then what made none."""
+    first = sa.select(Job.job_id, sa.literal(1).label("generation")).where(Job.source_sha256 == source_sha256)
     with db.read() as session:
-        return _made(session, _FROM_SOURCE, _FROM_SOURCE.c.source_sha256 == source_sha256)
+        return _made(session, first)
 
 
 @patient
 def touched_by(db: Database, model: str) -> Recall:
-    """Everything that was planned for a model: `editor`, `editor/weights`, or (the beginning of) a weights digest.
+    """Everything that was planned for a model (`editor`, `editor/weights`, or the beginning of a weights digest) or
+    made from what such jobs delivered, in the order of `made_from`.
 
     Raises:
         PermanentError: no such model is recorded.
@@ -105,8 +114,8 @@ def touched_by(db: Database, model: str) -> Recall:
             raise PermanentError(f"no model {model!r} is recorded. Known: {', '.join(dict.fromkeys(known)) or 'none'}.")
         ids = [row.model_version_id for row in versions]
         chunks = session.scalar(sa.select(sa.func.count()).select_from(Chunk).where(Chunk.model_version_id.in_(ids)))
-        files = _made(session, _BY_MODEL, _BY_MODEL.c.model_version_id.in_(ids))
-        return Recall(tuple(_line(row) for row in versions), chunks or 0, files)
+        first = sa.select(JobModel.job_id, sa.literal(1).label("generation")).where(JobModel.model_version_id.in_(ids))
+        return Recall(tuple(_line(row) for row in versions), chunks or 0, _made(session, first))
 
 
 def _versions(model: str) -> sa.Select[tuple[ModelVersion]]:
@@ -124,11 +133,32 @@ def _line(row: ModelVersion) -> ModelLine:
     return ModelLine(row.model_version_id, *facts)
 
 
-def _made(session: Session, view: sa.TableClause, condition: sa.ColumnElement[bool]) -> tuple[MadeFile, ...]:
+def _made(session: Session, first: sa.Select[tuple[str, int]]) -> tuple[MadeFile, ...]:
+    """What the jobs of the `first` generation and all later ones made. A job counts by its lowest generation."""
+    reached = _descent(first)
+    nearest = sa.select(reached.c.job_id, sa.func.min(reached.c.generation).label("generation"))
+    job = nearest.group_by(reached.c.job_id).subquery("nearest")
+    view = _FROM_SOURCE.c
     names = ("job_id", "state", "project", "editor", "source_sha256", "uri", "sha256", "recorded_at")
-    newest = (view.c.recorded_at.is_(None), view.c.recorded_at.desc(), view.c.job_id)
-    rows = session.execute(sa.select(*(view.c[name] for name in names)).where(condition).order_by(*newest))
+    query = sa.select(*(view[name] for name in names), job.c.generation).join(job, job.c.job_id == view.job_id)
+    order = (job.c.generation, view.recorded_at.is_(None), view.recorded_at.desc(), view.job_id)
+    rows = session.execute(query.order_by(*order))
     return tuple(MadeFile(**{**row._mapping, "sha256": row.sha256 or ""}) for row in rows)
+
+
+def _descent(first: sa.Select[tuple[str, int]]) -> sa.CTE:
+    """Jobs with their generation: the given ones, then those whose source is a deliverable of one before."""
+    reached = first.cte("reached", recursive=True)
+    # Written out, not as a value: only so does the index of the deliverables alone fit.
+    deliverable = Artifact.kind == sa.literal_column("'deliverable'")
+    later = (
+        sa.select(Job.job_id, reached.c.generation + 1)
+        .select_from(reached)
+        .join(Artifact, sa.and_(Artifact.job_id == reached.c.job_id, deliverable))
+        .join(Job, Job.source_sha256 == Artifact.sha256)
+        .where(reached.c.generation < GENERATIONS)
+    )
+    return reached.union(later)
 
 
 # -- sums -------------------------------------------------------------------------------------------------------------

@@ -60,6 +60,36 @@ def test_everything_made_from_a_source_is_found_with_what_is_still_to_be_made(db
     assert sql.source_digest(db, SOURCE) == SOURCE
 
 
+def generations(db: sql.Database) -> None:
+    """A sama job's deliverable is graded, that is graded again, and nothing came of the last yet."""
+    delivered(db, JOB, "e" * 64, editor="sama", weights="tiny", weights_digest="ab" * 32)
+    sql.record_source(db, "e" * 64, f"file:///out/{JOB}.mp4", 10, 36)
+    delivered(db, OTHER, "f" * 64, source_sha256="e" * 64)
+    sql.record_source(db, "f" * 64, f"file:///out/{OTHER}.mp4", 10, 36)
+    recorded = replace(edit_job("2" * 16), source_sha256="f" * 64)
+    sql.record_job(db, recorded)
+
+
+def test_a_source_and_a_recall_reach_what_was_made_of_what_was_made(db: sql.Database) -> None:
+    generations(db)
+    whole = [(JOB, 1, "e" * 64), (OTHER, 2, "f" * 64), ("2" * 16, 3, "")]
+    for found in (sql.made_from(db, SOURCE), sql.touched_by(db, "sama").files):
+        assert [(file.job_id, file.generation, file.sha256) for file in found] == whole
+    assert [(file.job_id, file.generation) for file in sql.made_from(db, "e" * 64)] == [(OTHER, 1), ("2" * 16, 2)]
+    assert [file.generation for file in sql.touched_by(db, "grade").files] == [1, 2]
+
+
+def test_a_source_that_is_a_deliverable_names_the_job_that_made_it(db: sql.Database) -> None:
+    generations(db)
+    assert sql.lineage_of(db, OTHER).source.made_by == JOB
+    assert sql.lineage_of(db, JOB).source.made_by == ""
+
+
+def test_a_file_that_is_its_own_source_is_told_once(db: sql.Database) -> None:
+    delivered(db, JOB, SOURCE)
+    assert [(file.job_id, file.generation) for file in sql.made_from(db, SOURCE)] == [(JOB, 1)]
+
+
 def test_an_unknown_source_says_how_to_name_one(db: sql.Database) -> None:
     with pytest.raises(PermanentError, match=r"no such source is recorded\. Give its URI"):
         sql.source_digest(db, "file:///in/none.mp4")
@@ -81,7 +111,7 @@ def test_a_recall_keeps_jobs_that_were_planned_anew_for_another_version(db: sql.
     sql.record_plan(db, replace(plan(job, "cd"), editor_version="2"))
     versions = sql.touched_by(db, "grade")
     assert [line.editor_version for line in versions.models] == ["1", "2"]
-    assert [file.job_id for file in versions.files] == [JOB, JOB]
+    assert [file.job_id for file in versions.files] == [JOB]
 
 
 def test_an_unknown_model_names_the_known_ones(db: sql.Database) -> None:
