@@ -76,7 +76,14 @@ from sql.records import (
 )
 from sql.revisions import migrate, open_database, revision
 from sql.session import Database, connect, is_there
-from sql.sources import manifest_content, manifest_name, record_lost_source, record_manifest, record_source
+from sql.sources import (
+    manifest_content,
+    manifest_name,
+    record_lost_source,
+    record_manifest,
+    record_row_failures,
+    record_source,
+)
 from sql.status import counts, job_table
 from sql.unfinished import not_recorded_as_done, unfinished_dispatches
 
@@ -172,6 +179,7 @@ __all__ = [
     "record_output_digest",
     "record_plan",
     "record_qc",
+    "record_row_failures",
     "record_shards",
     "record_source",
     "recorded_attempts",

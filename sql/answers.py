@@ -66,10 +66,10 @@ class UsageLine:
 
 @dataclass(frozen=True)
 class FailureCause:
-    """The times that jobs, or workers, failed for one cause: a job that failed twice counts twice."""
+    """The times that jobs, workers or rows without a job failed for one cause: what failed twice counts twice."""
 
     subject: str
-    """`job` or `worker`."""
+    """`job`, `worker` or `row`."""
     category: str
     editor: str
     count: int
@@ -77,7 +77,7 @@ class FailureCause:
     example: str
     """The message of the last one."""
     example_id: str
-    """Job or dispatch of the last one."""
+    """Job, dispatch, or manifest and line of the last one."""
     standing: int = 0
     """Jobs that are failed for this cause now; the others went on since. 0 for workers."""
 

@@ -50,6 +50,19 @@ class ManifestContent(Base):
     content: Mapped[bytes] = mapped_column(sa.LargeBinary())
 
 
+class RowFailure(Base):
+    """A row that never became a job, each time that a run met it. Nothing of it is ever changed."""
+
+    __tablename__ = "row_failure"
+    failure_id: Mapped[int] = mapped_column(primary_key=True)
+    manifest_id: Mapped[str] = mapped_column(sa.ForeignKey("manifest.manifest_id"), index=True)
+    line: Mapped[int]
+    """Of the manifest, from 1."""
+    category: Mapped[str] = _word(32)
+    message: Mapped[str] = mapped_column(sa.Text())
+    failed_at: Mapped[datetime] = _recorded()
+
+
 class Source(Base):
     __tablename__ = "source"
     sha256: Mapped[str] = mapped_column(sa.String(64), primary_key=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from edits.errors import PermanentError
 from sql.base import utc_now
 from sql.inserts import insert_new, upsert
-from sql.models import Artifact, Manifest, ManifestContent, Source
+from sql.models import Artifact, Manifest, ManifestContent, RowFailure, Source
 from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
@@ -22,6 +23,18 @@ def record_manifest(db: Database, manifest_id: str, name: str, sha256: str, rows
         insert_new(session, Manifest, [row])
         if content:
             insert_new(session, ManifestContent, [{"manifest_id": manifest_id, "content": content}])
+
+
+@patient
+def record_row_failures(db: Database, manifest_id: str, failures: Iterable[tuple[int, str, str]]) -> None:
+    """Rows of a recorded manifest that never became jobs: line, category and message of each, as often as a run meets
+    them."""
+    rows = [
+        {"manifest_id": manifest_id, "line": line, "category": category, "message": message}
+        for line, category, message in failures
+    ]
+    with db.write() as session:
+        insert_new(session, RowFailure, rows)
 
 
 @patient

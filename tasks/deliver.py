@@ -43,7 +43,7 @@ def deliver(run: Run, prepared: Prepared) -> Verification:
         OutputError, StoreError: it could not be published.
     """
     job, plan = prepared.job, prepared.plan
-    with record.outcome(run, job.line) as outcome, run.scratch(f"deliver-{job.job_id}") as folder:
+    with record.outcome(run, job.manifest_id, job.line) as outcome, run.scratch(f"deliver-{job.job_id}") as folder:
         outcome.job = job
         sql.change_state(run.db, job.job_id, JobState.STITCHING, f"all {len(plan.chunks)} chunks are edited")
         markers = markers_of(run, plan)

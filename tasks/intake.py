@@ -61,6 +61,7 @@ def take_in(run: Run, data: bytes, name: str, folder: Path | str) -> Order:
     order = read_order(run, data, name, folder)
     sha256 = hashlib.sha256(data).hexdigest()
     sql.record_manifest(run.db, order.manifest_id, name, sha256, len(order.rows) + len(order.bad_rows), data)
+    sql.record_row_failures(run.db, order.manifest_id, [(row.line, row.category, str(row)) for row in order.bad_rows])
     return order
 
 

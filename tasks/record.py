@@ -20,13 +20,14 @@ class Outcome:
 
 
 @contextmanager
-def outcome(run: Run, line: int) -> Iterator[Outcome]:
+def outcome(run: Run, manifest_id: str, line: int) -> Iterator[Outcome]:
     """Around the work on one row: an error ends its job as failed, gives the lease back and goes on up."""
     subject = Outcome()
     try:
         yield subject
     except SamaflowError as error:
         if subject.job is None:
+            sql.record_row_failures(run.db, manifest_id, [(line, error.category, str(error))])
             run.board.end(line, JobState.FAILED, str(error), error.category, wrong_cells(error))
         else:
             end_job(run, subject.job, ending_of(run, error), str(error), error.category)
@@ -37,6 +38,7 @@ def outcome(run: Run, line: int) -> Iterator[Outcome]:
             f"unexpected {type(error).__name__}: {error}. Run it again; if it stays, this is a mistake in samaflow"
         )
         if subject.job is None:
+            sql.record_row_failures(run.db, manifest_id, [(line, SamaflowError.category, message)])
             run.board.end(line, JobState.FAILED, message, SamaflowError.category)
         else:
             end_job(run, subject.job, JobState.FAILED, message, SamaflowError.category)

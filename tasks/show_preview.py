@@ -22,7 +22,7 @@ def show_preview(run: Run, prepared: Prepared) -> None:
         SamaflowError: the page could not be made.
     """
     job, plan = prepared.job, prepared.plan
-    with record.outcome(run, job.line) as outcome, run.scratch(f"preview-{job.job_id}") as folder:
+    with record.outcome(run, job.manifest_id, job.line) as outcome, run.scratch(f"preview-{job.job_id}") as folder:
         outcome.job = job
         sql.change_state(run.db, job.job_id, JobState.STITCHING, f"{len(plan.chunks)} chunks of the preview are edited")
         markers = markers_of(run, plan)

@@ -54,7 +54,7 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
     Raises:
         RowError, BadRowError, OutputError: this row cannot run; the others can.
     """
-    with record.outcome(run, row.line) as outcome:
+    with record.outcome(run, manifest_id, row.line) as outcome:
         index = index_of_row(run, row)
         record_source(run, row.source, index)
         job = resolve(run, manifest_id, row, index)

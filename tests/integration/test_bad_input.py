@@ -64,6 +64,8 @@ def test_bad_rows_are_all_reported_and_good_rows_run(folder: Folder, clip: Path,
     }.items():
         assert word in said[line], said[line]
     assert len(folder.deliverables()) == 1
+    counted = {cause["category"]: cause["count"] for cause in folder.ask("failures") if cause["subject"] == "row"}
+    assert sum(counted.values()) == len(rows) - 1
 
 
 def test_a_file_that_is_not_ours_is_never_overwritten_unless_asked(folder: Folder, clip: Path) -> None:
