@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edits.catalogue import Catalogue
 from edits.errors import PermanentError
@@ -16,6 +17,8 @@ from edits.media.records import StreamDigest
 from tasks.retry import row_of
 from tasks.version import code_version, packages
 
+COMPUTING = ("attention", "compile", "profile")
+"""Settings of `[model]` that may decide last bits of an edit."""
 SHOWN_PACKAGES = 8
 """Packages of another version that are named; the others are counted."""
 
@@ -107,6 +110,8 @@ def _differences(before: Lineage, after: Lineage, catalogue: Catalogue) -> Itera
         if then != now:
             yield Difference(what, then, now)
     if before.origin is not None:
+        if after.origin is not None:
+            yield from _settings(before.origin.settings, after.origin.settings)
         yield from _packages(before.origin.packages, packages())
 
 
@@ -116,6 +121,13 @@ def _devices(lineage: Lineage) -> str:
 
 def _image(lineage: Lineage) -> str:
     return lineage.origin.image_digest if lineage.origin is not None else ""
+
+
+def _settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
+    """Ways of computing that are not taken over, since this machine may not have them."""
+    for name in COMPUTING:
+        if name in then and then[name] != now.get(name):
+            yield Difference(f"setting model.{name}", str(then[name]), str(now.get(name)))
 
 
 def _packages(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Difference]:

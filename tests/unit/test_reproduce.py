@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from edits.catalogue import Catalogue
 from edits.job import JobState
-from edits.lineage import ChunkLineage, Lineage, SourceLineage
+from edits.lineage import ChunkLineage, Lineage, Origin, SourceLineage
 from edits.media.records import StreamDigest
 from edits.settings import load_settings
 from tasks.catalogue import build_catalogue
 from tasks.reproduce import compare
-from tasks.version import code_version
+from tasks.version import code_version, packages
 from tests.fakes.recorded import SOURCE, edit_job, key
 
 VIDEO, SOUND = StreamDigest("video", "h264", 36, "a" * 64), StreamDigest("audio", "aac", 60, "b" * 64)
@@ -82,3 +82,12 @@ def test_a_stream_that_is_missing_is_no_identity(catalogue: Catalogue) -> None:
 def test_what_was_otherwise_then_is_named(catalogue: Catalogue, change: dict[str, object], what: str) -> None:
     found = compare(replace(made(), **change), made(), catalogue)  # type: ignore[arg-type]
     assert what in {difference.what for difference in found.differences}
+
+
+def test_another_way_of_computing_is_named(catalogue: Catalogue) -> None:
+    origin = Origin(**dict.fromkeys((field.name for field in fields(Origin)), ""))
+    then = replace(origin, settings={"attention": "_flash_3", "compile": True, "profile": "auto"}, packages=packages())
+    now = replace(then, settings={**then.settings, "attention": "native"})
+    found = compare(replace(made(), origin=then), replace(made(), origin=now), catalogue)
+    assert ("setting model.attention", "_flash_3", "native") in [(d.what, d.recorded, d.now) for d in found.differences]
+    assert not any(d.what in ("setting model.compile", "setting model.profile") for d in found.differences)
