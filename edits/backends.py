@@ -71,6 +71,9 @@ class Backend:
         facts = self.fs.info(self.full(path))
         return int(facts["size"]) if facts["type"] == "file" else None
 
+    def modified(self, path: str) -> datetime:
+        return cast(datetime, self.fs.modified(self.full(path)))
+
     def get_file(self, path: str, local: Path) -> None:
         self.fs.get_file(self.full(path), str(local))
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import AwareDatetime
+
 from edits import wire
 from edits.job import STRICT, EditJob, JobState
 from edits.media.records import Check, StreamDigest
@@ -87,6 +89,10 @@ class Delivery:
     code_version: str
     encoding: str
     credentials: str
+    made_at: AwareDatetime | None = None
+    """UTC; None in records of before this was written down."""
+    checks: tuple[Check, ...] = ()
+    """What was compared on the file before it was published."""
 
 
 @dataclass(frozen=True)

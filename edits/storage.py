@@ -102,6 +102,17 @@ class Store:
         except _MissingError:
             return None
 
+    def modified(self, path: str) -> datetime:
+        """When the object was written, in UTC; of one that was copied here, when that was.
+
+        Raises:
+            RecordError: it is not there.
+        """
+        try:
+            return self._attempt("look at", path, lambda: self._backend.modified(path)).astimezone(UTC)
+        except _MissingError:
+            raise self._absent(path) from None
+
     def put_bytes(self, path: str, data: bytes) -> None:
         """Write a small object whole, replacing one of that name."""
         self._attempt("write", path, lambda: self._backend.put_bytes(path, data), len(data))

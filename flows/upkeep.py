@@ -85,6 +85,7 @@ def show_recovery(found: Recovery) -> None:
         f"{found.jobs} jobs, {found.chunks_done} edited chunks, {found.deliverables} deliverables, "
         f"{found.dispatches} dispatches and {found.attempts} attempts are recorded"
     )
+    out.print(f"not in the store, and unknown where the database was lost: {'; '.join(found.not_in_store)}")
 
 
 @commands.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,11 +36,13 @@ def record_output_digest(
     owner: Owner | None = None,
     encoding: str = "",
     credentials: str = "",
+    made_at: datetime | None = None,
 ) -> None:
     """The finished deliverable, BEFORE it is published at `uri`: a file there with this digest is then known as ours.
 
     With it goes what it was made by: the job and the plan as they are now, the digest of each stream (the same before
     and after signing), the encoder, the code, the flow run of `owner`, and what was said of its content credentials.
+    `made_at` is for a file that was made earlier than now, where that is known.
 
     Raises:
         PermanentError: no such job.
@@ -54,8 +57,8 @@ def record_output_digest(
             "owner_id": owner.owner_id if owner is not None else None,
         }
         keys = {"uri": uri, "sha256": sha256, "job_id": job_id}
-        fresh = {**facts, "recorded_at": utc_now()}
-        upsert(session, Artifact, tuple(keys), {"kind": ArtifactKind.DELIVERABLE, **keys, **facts}, fresh)
+        fresh = {**facts, "recorded_at": made_at or utc_now()}
+        upsert(session, Artifact, tuple(keys), {"kind": ArtifactKind.DELIVERABLE, **keys, **fresh}, fresh)
         artifact_id = session.scalars(sa.select(Artifact.artifact_id).filter_by(**keys)).one()
         rows = [{"artifact_id": artifact_id, "position": number, **part} for number, part in enumerate(parts)]
         insert_new(session, ArtifactStream, rows)

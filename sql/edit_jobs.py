@@ -31,9 +31,9 @@ BATCH = 5000
 
 
 @patient
-def record_job(db: Database, job: EditJob, owner: Owner | None = None) -> JobRecord:
+def record_job(db: Database, job: EditJob, owner: Owner | None = None, reason: str = "") -> JobRecord:
     """Record a job as planned, or find it: the same row again is the same job, linked to its newest manifest. The
-    event names the `owner` that listed it.
+    event names the `owner` that listed it, and the `reason` where no manifest is it.
 
     Raises:
         DatabaseError: its manifest or its source is not recorded.
@@ -45,7 +45,8 @@ def record_job(db: Database, job: EditJob, owner: Owner | None = None) -> JobRec
         new = insert_one(session, Job, {"job_id": job.job_id, **columns})
         row = load(session, job.job_id)
         if new:
-            append_event(session, row, None, f"listed in manifest {job.manifest_id}, line {job.line}", owner=owner)
+            listed = f"listed in manifest {job.manifest_id}, line {job.line}"
+            append_event(session, row, None, reason or listed, owner=owner)
         elif row.request != columns["request"]:
             _relist(session, row, columns, owner)
         session.flush()

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import sql
@@ -122,6 +123,8 @@ def _record(run: Run, job: EditJob, finished: Finished, used: dict[str, str]) ->
         code_version=code_version(),
         encoding=verification.encoding,
         credentials=finished.credentials,
+        made_at=datetime.now(UTC),
+        checks=verification.checks,
     )
     sql.record_output_digest(
         run.db,
@@ -136,7 +139,7 @@ def _record(run: Run, job: EditJob, finished: Finished, used: dict[str, str]) ->
         credentials=made.credentials,
     )
     sql.record_lineage(run.db, job.job_id, used)
-    sql.record_qc(run.db, job.job_id, made.sha256, verification.checks)
+    sql.record_qc(run.db, job.job_id, made.sha256, made.checks)
     run.store.put_bytes(storage.delivery_path(job.job_id), wire.dump(made))
 
 

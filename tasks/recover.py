@@ -1,7 +1,7 @@
 """Rebuilding a lost database from the store: plans, markers, inputs, deliveries, dispatches and what workers said.
 
-What the store does not hold stays unknown: the manifests' bytes, who submitted, the history of states. Rows that are
-there are left as they are, so that recovering twice, or over a database that is half there, does no harm.
+What the store does not hold (`NOT_IN_STORE`) stays unknown. Rows that are there are left as they are, so that
+recovering twice, or over a database that is half there, does no harm.
 """
 
 from __future__ import annotations
@@ -20,6 +20,17 @@ from edits.trust import local_path
 from tasks.attempts import attempt_told_by
 
 RECOVERED = "recovered from the store"
+"""The reason of every event that a recovery writes. The view `time_in_state` leaves these words out: they stay."""
+
+NOT_IN_STORE = (
+    "the manifests' bytes",
+    "who submitted, in which flow run, with which settings, packages and image",
+    "reviews",
+    "the history of states and failures",
+    "prices",
+    "versions before the newest of each deliverable",
+)
+"""What a recovery cannot bring back."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,8 @@ class Recovery:
     attempts: int
     unreadable: tuple[str, ...]
     """Objects that are no records of this version, with the reason."""
+    not_in_store: tuple[str, ...] = NOT_IN_STORE
+    """What is lost with a database, however whole the store is."""
 
 
 class Recoverer:
@@ -82,7 +95,7 @@ class Recoverer:
     def _record_job(self, job: EditJob) -> None:
         sql.record_manifest(self._db, job.manifest_id, RECOVERED, "", 0)
         sql.record_lost_source(self._db, job.source_sha256, job.source, job.end)
-        sql.record_job(self._db, job, self._owner)
+        sql.record_job(self._db, job, self._owner, RECOVERED)
 
     def _record_chunks(self, plan: VideoPlan) -> int:
         done = 0
@@ -133,7 +146,9 @@ class Recoverer:
             made.code_version,
             encoding=made.encoding,
             credentials=made.credentials,
+            made_at=made.made_at or self._store.modified(storage.delivery_path(made.job_id)),
         )
+        sql.record_qc(self._db, made.job_id, made.sha256, made.checks)
         sql.record_known_lineage(self._db, made.job_id, made.chunks)
 
     # -- dispatches

@@ -15,6 +15,7 @@ import sql
 from edits.errors import PermanentError
 from edits.job import JobState
 from sql.models import Dispatch, Event, Holder, Job
+from tasks.recover import RECOVERED
 from tests.fakes.postgresql import Server
 from tests.fakes.recorded import SOURCE, dispatch, edit_job, gone, key, library, plan, recorded_job
 
@@ -226,6 +227,14 @@ def test_a_job_is_in_its_present_state_until_now(db: sql.Database) -> None:
         session.execute(sa.update(Event).values(at=datetime.now(UTC) - timedelta(seconds=100)))
     (line,) = sql.times(db)
     assert (line.state, 100 <= line.seconds < 160) == (JobState.PLANNED, True)
+
+
+def test_what_a_recovery_made_up_is_no_time(db: sql.Database) -> None:
+    sql.record_job(db, edit_job(), None, RECOVERED)
+    sql.walk_to_delivered(db, JOB, RECOVERED)
+    assert sql.times(db) == ()
+    sql.change_state(db, JOB, JobState.PLANNED, "again")
+    assert [(line.state, line.jobs) for line in sql.times(db)] == [(JobState.PLANNED, 1)]
 
 
 # -- stuck ------------------------------------------------------------------------------------------------------------

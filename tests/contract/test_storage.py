@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,7 @@ def test_a_second_put_replaces_the_first(store: Store, twin: Store) -> None:
     store.put_bytes("jobs/j/plan.json", b"short")
     assert twin.read("jobs/j/plan.json") == b"short"
     assert twin.size("jobs/j/plan.json") == 5
+    assert abs(twin.modified("jobs/j/plan.json") - datetime.now(UTC)) < timedelta(minutes=5)
 
 
 @pytest.mark.parametrize("size", [0, 5, 3_000_000])
@@ -97,6 +99,8 @@ def test_reading_what_is_missing_names_it(store: Store, tmp_path: Path) -> None:
     store.put_bytes("jobs/j/plan.json", b"{}")
     with pytest.raises(RecordError, match=r"jobs/k/plan\.json: it is not in the store"):
         store.read("jobs/k/plan.json")
+    with pytest.raises(RecordError, match="not in the store"):
+        store.modified("jobs/k/plan.json")
     with pytest.raises(RecordError, match="not in the store"):
         store.fetch("jobs/k/plan.json", tmp_path / "plan.json")
     assert list(tmp_path.glob("*.json")) == []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import signal
 import sqlite3
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -79,14 +82,37 @@ def test_a_lost_database_is_rebuilt_from_the_store_and_the_manifest_is_delivered
         assert (found["jobs"], found["deliverables"], found["unreadable"]) == (2, 2, [])
         assert found["chunks_done"] == CHUNKS
     after = library.ask("lineage", mp4)
-    for same in ("job", "plan", "streams", "sha256", "uri", "encoding", "code_version", "chunks"):
+    for same in ("job", "plan", "streams", "sha256", "uri", "encoding", "code_version", "chunks", "checks"):
         assert after[same] == before[same], same
+    assert before["checks"]
+    assert any("settings" in lost for lost in found["not_in_store"])
+    assert after["origin"] is None
+    assert library.ask("times") == [], "nobody knows how long anything took"
     assert [(line["project"], line["chunks"]) for line in library.ask("usage")] == [
         (line["project"], line["chunks"]) for line in usage
     ]
     assert library.ask("status")["counts"] == {"delivered": 2}
     rows = library.edit(code=1)["rows"]
     assert [row["message"] for row in rows[:2]] == ["delivered already"] * 2
+
+
+def test_a_recovered_deliverable_keeps_the_moment_when_it_was_made(library: Folder) -> None:
+    """As its record says, or, of a record without it, as the record's own age does."""
+    new, old = (path for path in store_files(library, "jobs") if path.name == "delivery.json")
+    record = json.loads(old.read_bytes())
+    told = json.loads(new.read_bytes())["made_at"]
+    del record["made_at"], record["checks"]
+    old.write_text(json.dumps(record))
+    os.utime(old, (10**9, 10**9))
+    lose_the_database(library)
+    library.ask("recover")
+    made = [library.ask("lineage", path.parent.name)["recorded_at"] for path in (new, old)]
+    assert [datetime.fromisoformat(at) for at in made] == [
+        datetime.fromisoformat(told),
+        datetime.fromtimestamp(10**9, UTC),
+    ]
+    exported = [json.loads(line)["eventTime"] for line in library.run("export").stdout.splitlines()]
+    assert sorted(exported) == sorted(made)
 
 
 def test_recovering_leaves_rows_that_are_there_as_they_are(library: Folder) -> None:
