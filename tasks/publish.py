@@ -222,7 +222,7 @@ def _check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # two jobs of one flow may try the same folder at once
     except OSError as error:
         raise _not_writable(folder, str(error.strerror)) from error
 
