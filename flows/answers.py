@@ -52,12 +52,12 @@ def find(db: sql.Database, what: str) -> Lineage:
 
 
 def lineages(db: sql.Database, names: Sequence[str]) -> Iterator[Lineage]:
-    """Of these files and jobs, or of every job that is delivered."""
+    """Of these files and jobs, or of every deliverable there ever was."""
     if names:
         yield from (find(db, name) for name in names)
         return
-    for job_id in sql.delivered_jobs(db):
-        yield sql.lineage_of(db, job_id)
+    for artifact_id in sql.delivered_files(db):
+        yield sql.lineage_of_file(db, artifact_id)
 
 
 def recorded_digest(db: sql.Database, path: Path) -> str:

@@ -34,7 +34,6 @@ from sql.dispatches import (
 from sql.edit_jobs import (
     cancel_requested,
     change_state,
-    delivered_jobs,
     job,
     job_events,
     jobs,
@@ -51,7 +50,7 @@ from sql.health import Health, health
 from sql.keeping import Policy, PrunableChunk, forget_chunks, prunable_chunks, unused_inputs
 from sql.leases import release_job, take_job
 from sql.libraries import claim_files, library_items, settle_file, touch_files
-from sql.lineage import lineage_of
+from sql.lineage import delivered_files, lineage_of, lineage_of_file
 from sql.model_versions import record_model_version
 from sql.owners import STALE_SECONDS, beat, this_process
 from sql.questions import failures, made_from, source_digest, stuck, times, touched_by, usage
@@ -134,7 +133,7 @@ __all__ = [
     "claims_on",
     "connect",
     "counts",
-    "delivered_jobs",
+    "delivered_files",
     "dispatch",
     "end_dispatch",
     "ended_dispatches",
@@ -151,6 +150,7 @@ __all__ = [
     "known_jobs",
     "library_items",
     "lineage_of",
+    "lineage_of_file",
     "made_from",
     "manifest_content",
     "manifest_name",

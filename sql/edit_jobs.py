@@ -103,13 +103,6 @@ def known_jobs(db: Database, job_ids: Iterable[str]) -> set[str]:
     return found
 
 
-@patient
-def delivered_jobs(db: Database) -> tuple[str, ...]:
-    """The ids of all jobs that are delivered."""
-    with db.read() as session:
-        return tuple(session.scalars(sa.select(Job.job_id).where(Job.state == JobState.DELIVERED).order_by(Job.job_id)))
-
-
 def rows_of(
     session: Session, manifest_id: str | None, states: Collection[JobState] | None, limit: int | None
 ) -> list[Job]:

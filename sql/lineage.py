@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session, aliased
 
 from edits import wire
 from edits.errors import PermanentError
-from edits.job import Marker
+from edits.job import JobState, Marker
 from edits.lineage import ChunkLineage, Lineage, Origin, Review, SourceLineage, WorkingForm
 from edits.media.records import Check, StreamDigest
 from sql.artifacts import newest_output
 from sql.edit_jobs import full_id, request_of
 from sql.flow_runs import flow_run_of
-from sql.models import Approval, Artifact, ArtifactInput, Attempt, Chunk, Job, ModelVersion, QcResult, Source
+from sql.models import Approval, Artifact, ArtifactInput, Attempt, Chunk, Event, Job, ModelVersion, QcResult, Source
 from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
@@ -36,6 +36,32 @@ def lineage_of(db: Database, what: str) -> Lineage:
     with db.read() as session:
         output = _by_digest(session, what) if re.fullmatch("[0-9a-f]{64}", what) else _by_job(session, what)
         return _lineage(session, output)
+
+
+@patient
+def delivered_files(db: Database) -> tuple[int, ...]:
+    """Every deliverable that a job ever delivered, the oldest first, for `lineage_of_file`: earlier versions too, and
+    those of jobs that are at work again. What was recorded and never published is none."""
+    later = aliased(Artifact)
+    between = sa.exists().where(
+        later.job_id == Artifact.job_id,
+        later.kind == ArtifactKind.DELIVERABLE,
+        later.recorded_at > Artifact.recorded_at,
+        later.recorded_at <= Event.at,
+    )
+    between = between.correlate(Artifact, Event)
+    arrived = (Event.job_id == Artifact.job_id, Event.after == JobState.DELIVERED, Event.at >= Artifact.recorded_at)
+    query = sa.select(Artifact.artifact_id).where(Artifact.kind == ArtifactKind.DELIVERABLE)
+    delivered = query.where(sa.exists().where(*arrived, ~between).correlate(Artifact))
+    with db.read() as session:
+        return tuple(session.scalars(delivered.order_by(Artifact.recorded_at, Artifact.artifact_id)))
+
+
+@patient
+def lineage_of_file(db: Database, artifact_id: int) -> Lineage:
+    """The lineage of one of `delivered_files`."""
+    with db.read() as session:
+        return _lineage(session, session.get_one(Artifact, artifact_id))
 
 
 def _by_digest(session: Session, sha256: str) -> Artifact:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import sql
 from edits import wire
 from edits.errors import DatabaseError, PermanentError
-from edits.job import InputRecord, Sampling
+from edits.job import InputRecord, JobState, Sampling
 from edits.lineage import Lineage
 from edits.media.records import Check, StreamDigest
 from flows.answers import show_lineage
@@ -33,6 +33,25 @@ def delivered(db: sql.Database, job_id: str = JOB, keys: str = "abc", sha256: st
     sql.record_chunk_done(db, *[marker(letter) for letter in keys])
     sql.record_output_digest(db, job_id, job.output, sha256, 5000, [STREAM], "0.1.0+abc")
     sql.record_lineage(db, job_id, {key(letter): letter * 64 for letter in keys})
+
+
+def test_every_version_that_was_delivered_is_found_and_what_never_was_published_is_not(db: sql.Database) -> None:
+    delivered(db, sha256="1" * 64)
+    assert sql.delivered_files(db) == ()
+    sql.walk_to_delivered(db, JOB, "there")
+    sql.change_state(db, JOB, JobState.PLANNED, "a shot anew")
+    delivered(db, sha256="2" * 64)
+    sql.change_state(db, JOB, JobState.FAILED, "no space")
+    sql.change_state(db, JOB, JobState.PLANNED, "again")
+    assert versions(db) == ["1"]
+    delivered(db, sha256="3" * 64)
+    sql.walk_to_delivered(db, JOB, "there")
+    sql.change_state(db, JOB, JobState.PLANNED, "a shot anew")
+    assert versions(db) == ["1", "3"]
+
+
+def versions(db: sql.Database) -> list[str]:
+    return [sql.lineage_of_file(db, artifact_id).sha256[0] for artifact_id in sql.delivered_files(db)]
 
 
 def edges(db: sql.Database) -> set[tuple[int, int, str]]:
