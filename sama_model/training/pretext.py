@@ -58,9 +58,9 @@ def speed_perturbation(frames: Frames, rng: np.random.Generator) -> Frames:
 
 def tube_shuffle(frames: Frames, rng: np.random.Generator) -> Frames:
     """Blocks of T, H and W in two parts each (which differ by at most one) change places among those of their shape."""
-    if any(size < parts for size, parts in zip(frames.shape, PARTS, strict=False)):
+    if any(size < parts for size, parts in zip(frames.shape[:3], PARTS, strict=True)):
         return frames
-    edges = [cut(size, parts) for size, parts in zip(frames.shape, PARTS, strict=False)]
+    edges = [cut(size, parts) for size, parts in zip(frames.shape[:3], PARTS, strict=True)]
     blocks = [tuple(axis[i] for axis, i in zip(edges, place, strict=True)) for place in np.ndindex(*PARTS)]
     shuffled = np.empty_like(frames)
     alike: dict[tuple[int, ...], list[tuple[slice, ...]]] = {}

@@ -1,4 +1,5 @@
--- Each time that a job failed and each worker that did not end well, with the cause, also where a retry went well.
+-- Each time that a job failed, each worker that did not end well and each row that never became a job (its subject is the
+-- manifest and the line), with the cause, also where a retry went well.
 -- Being asked to stop is no failure. `standing` is 1 for the failure in which a job is now.
 SELECT
     'job' AS subject,
@@ -37,3 +38,15 @@ SELECT
 FROM attempt
 JOIN dispatch ON dispatch.dispatch_id = attempt.dispatch_id
 WHERE attempt.exit_code IS NULL OR attempt.exit_code NOT IN (0, 143, -15)
+UNION ALL
+SELECT
+    'row' AS subject,
+    refused.manifest_id || ':' || CAST(refused.line AS TEXT) AS subject_id,
+    refused.category AS category,
+    '' AS editor,
+    '' AS project,
+    refused.message AS message,
+    refused.failed_at AS failed_at,
+    '' AS host,
+    0 AS standing
+FROM row_failure AS refused

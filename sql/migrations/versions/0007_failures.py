@@ -1,7 +1,8 @@
-"""Rows that never became jobs: a source that cannot be read, a cell that is wrong.
+"""Rows that never became jobs; failure causes out of the jobs' history and of such rows; time in states without what a
+recovery had to make up.
 
-Revision ID: 0008
-Revises: 0007
+Revision ID: 0007
+Revises: 0006
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from alembic import op
 from sql.base import UtcDateTime, utc_now
 from sql.views import create_view, drop_view
 
-revision = "0008"
-down_revision = "0007"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
+
+VIEWS = ("failure_cause", "time_in_state")
 
 
 def upgrade() -> None:
@@ -33,12 +36,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("failure_id", name=op.f("pk_row_failure")),
     )
     op.create_index(op.f("ix_row_failure_manifest_id"), "row_failure", ["manifest_id"])
-    drop_view(op.get_bind(), "failure_cause")
-    create_view(op.get_bind(), "failure_cause", revision)
+    for name in VIEWS:
+        drop_view(op.get_bind(), name)
+        create_view(op.get_bind(), name, revision)
 
 
 def downgrade() -> None:
-    drop_view(op.get_bind(), "failure_cause")
-    create_view(op.get_bind(), "failure_cause", "0007")
+    for name in VIEWS:
+        drop_view(op.get_bind(), name)
+        create_view(op.get_bind(), name)
     op.drop_index(op.f("ix_row_failure_manifest_id"), table_name="row_failure")
     op.drop_table("row_failure")
