@@ -71,7 +71,7 @@ class Events:
         except Exception as error:  # noqa: BLE001 - whatever a transport raises, the job goes on
             self._silent_until = self._clock.now() + PAUSE_SECONDS
             log.warning(
-                "the OpenLineage event %s was not sent, nor for %.0f minutes will be any (%s); samaflow export has all",
+                "the OpenLineage event %s was not sent, nor for %.0f minutes will be any (%s); see samaflow export",
                 event.eventType,
                 PAUSE_SECONDS / 60,
                 error,
