@@ -5,20 +5,27 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 INSTALLED := .venv/.installed
+COMPILED := .venv/.compiled
 
 .PHONY: help install demo test test-kubernetes test-footage test-faults test-database test-cluster test-browser lint benchmark clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-install: $(INSTALLED)  ## create .venv and install everything from constraints.txt
+install: $(COMPILED)  ## create .venv and install everything from constraints.txt
 
-# Compiled on every core, where pip uses one; and not in a test, where a package's own warnings would be errors. Some
-# packages hold files that are no Python of ours: what cannot be compiled is left.
+# The pip of Python 3.11 takes twice as long: it compares every file of every index page with every tag of the platform.
 $(INSTALLED): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samaflow needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[model,kubernetes,dev]'
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	PYTHONWARNINGS=ignore PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check \
+	    --no-compile --build-constraint $(CURDIR)/constraints.txt --editable '.[model,kubernetes,dev]'
+	@touch $@
+
+# Compiled on every core, where pip uses one; and not in a test, where a package's own warnings would be errors. Some
+# packages hold files that are no Python of ours: what cannot be compiled is left.
+$(COMPILED): $(INSTALLED)
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
@@ -26,7 +33,8 @@ demo: install  ## draw a clip, run the main job on it, print where the result li
 	$(BIN)/python examples/run_demo.py $(DEMO)
 
 # Three workers on two cores: many tests wait for processes that they have started.
-test: install lint  ## lint, check types and imports, run the tests
+test:  ## lint, check types and imports, run the tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint install
 	$(BIN)/pytest -n 3 --dist worksteal
 
 test-kubernetes: install  ## flows, pods and faults on the cluster double
@@ -48,7 +56,7 @@ test-browser: install  ## the Prefect UI and the review pages in a real Chromium
 test-cluster: install  ## check a real cluster, in a namespace of its own: make test-cluster KUBECONFIG=...
 	TEST_KUBECONFIG="$(KUBECONFIG)" $(BIN)/pytest tests/cluster -k real -rs
 
-lint: install  ## ruff, mypy, import-linter
+lint: $(INSTALLED)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
