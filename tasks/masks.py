@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from edits.errors import RowError, SourceError, StateError, shortened
+from edits.errors import RowError, SourceError, StateError, sentence, shortened
 from edits.job import EditJob
 from edits.keys import sha256_of
+from edits.media import child
 from edits.media.givenmask import STILLS
 from edits.media.records import FrameIndex, GivenMask
 from edits.rows import ManifestRow
@@ -19,22 +20,33 @@ def digest_of_mask(run: Run, row: ManifestRow, index: FrameIndex) -> str:
     """The digest of the row's mask; empty without one.
 
     Raises:
-        RowError: it cannot be read, or does not have a frame for each of the source's.
+        RowError: it is no picture or video that can be read, or does not have a frame for each of the source's.
     """
     if not row.mask:
         return ""
     try:
         if _is_still(row.mask):
-            return sha256_of(source_file(run, row.mask))
+            return _digest_of_still(run, row.mask)
         found = index_of(run, row.mask, row.line)
     except OSError as error:
         raise _wrong(row, f"the mask cannot be read: {error.strerror}.", "Check the path.") from error
     except SourceError as error:
-        raise _wrong(row, str(error), "Give a PNG picture, or a video like the source.") from error
+        raise _wrong(row, sentence(str(error)), "Give a PNG picture, or a video like the source.") from error
     if found.frames != index.frames:
         said = f"the mask has {found.frames} frames, the source {index.frames}."
         raise _wrong(row, said, "Give one with a frame for each of the source's, or one picture for all.")
     return found.sha256
+
+
+def _digest_of_still(run: Run, uri: str) -> str:
+    """Each picture is decoded once a run, however many rows name it."""
+    path = source_file(run, uri)
+    digest = sha256_of(path)
+    with run.lock(f"mask {digest}"):
+        if digest not in run.stills:
+            child.run("still", path, run.limits)
+            run.stills.add(digest)
+    return digest
 
 
 def _wrong(row: ManifestRow, problem: str, remedy: str) -> RowError:

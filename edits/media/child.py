@@ -95,6 +95,8 @@ def run(
     progress: Progress = ...,
 ) -> FrameIndex: ...
 @overload
+def run(operation: Literal["still"], request: Path, limits: Limits = ...) -> None: ...
+@overload
 def run(
     operation: Literal["packets"], request: IndexRequest | Path, limits: Limits = ..., progress: Progress = ...
 ) -> tuple[StreamDigest, ...]: ...
@@ -198,6 +200,7 @@ def _results() -> dict[str, type[Any]]:
     return {
         "index": FrameIndex,
         "quick_index": FrameIndex,
+        "still": _Nothing,
         "packets": _Streams,
         "split": _Inputs,
         "stitch": _Nothing,
@@ -314,7 +317,7 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     """Imports happen here, so that the parent's side loads no decoder, and before the limits: this code is ours."""
     import cv2
 
-    from edits.media import index, packets, review, verify
+    from edits.media import givenmask, index, packets, review, verify
     from edits.media.split import split
     from edits.stitch import stitch
 
@@ -328,6 +331,10 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     def quickly(data: bytes, limits: Limits, progress: Progress) -> FrameIndex:
         request = wire.load(IndexRequest, data, "quick_index")
         return index.quick_index(Path(request.path), limits, request.rate)
+
+    def seen(data: bytes, limits: Limits, progress: Progress) -> _Nothing:
+        givenmask.require_still(Path(wire.load(IndexRequest, data, "still").path), limits)
+        return _Nothing()
 
     def summed(data: bytes, limits: Limits, progress: Progress) -> _Streams:
         return _Streams(packets.stream_digests(Path(wire.load(IndexRequest, data, "packets").path), limits))
@@ -349,6 +356,7 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     return {
         "index": indexed,
         "quick_index": quickly,
+        "still": seen,
         "packets": summed,
         "split": cut,
         "stitch": stitched,

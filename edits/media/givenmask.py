@@ -8,11 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edits.errors import SourceError
 from edits.media.detail import Map
 from edits.media.reader import Source, indexed_frames
-from edits.media.records import GivenMask
+from edits.media.records import GivenMask, Limits
 from edits.media.split import Squeezer
 
 STILLS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
@@ -30,11 +31,29 @@ def given_masks(given: GivenMask, size: tuple[int, int]) -> Iterator[Map | None]
     return _video(given, size)
 
 
+def require_still(path: Path, limits: Limits) -> None:
+    """Read a mask that is a picture, to see that it is one.
+
+    Raises:
+        SourceError: it is none, or larger than is allowed.
+    """
+    height, width = _picture(path).shape
+    if width * height > limits.max_pixels:
+        raise SourceError(f"{path}: {width} x {height} pixels are more than the {limits.max_pixels:,} that are allowed")
+
+
 def _still(path: Path, size: tuple[int, int]) -> Map:
-    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    return np.asarray(cv2.resize(_picture(path), size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+
+
+def _picture(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:
+        raise SourceError(f"{path}: this picture cannot be read ({error.err})") from error
     if picture is None:
-        raise SourceError(f"{path}: this mask cannot be read as a picture. Save it as PNG, or give a video")
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+        raise SourceError(f"{path}: not a picture that can be read, whatever its name says")
+    return np.asarray(picture, np.uint8)
 
 
 def _video(given: GivenMask, size: tuple[int, int]) -> Iterator[Map | None]:
