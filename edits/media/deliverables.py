@@ -244,7 +244,16 @@ def subtitles_for(index: FrameIndex, suffix: str) -> tuple[int, ...]:
     return tuple(stream.index for stream in index.subtitles if stream.codec in SUBTITLES.get(suffix, ()))
 
 
-def left_out(index: FrameIndex, suffix: str) -> tuple[str, ...]:
+GRADED = (".mp4", ".mov")
+"""Containers whose header says what an HDR picture was graded on; others leave that to the codec."""
+
+
+def holds_grading(entry: Deliverable, suffix: str) -> bool:
+    """Whether the deliverable can state the mastering display and the light levels."""
+    return suffix in GRADED or entry.codec == "libx265"
+
+
+def left_out(index: FrameIndex, suffix: str, entry: Deliverable) -> tuple[str, ...]:
     """What the source holds and the deliverable does not, in words."""
     kept = subtitles_for(index, suffix)
     subtitles = (
@@ -253,15 +262,17 @@ def left_out(index: FrameIndex, suffix: str) -> tuple[str, ...]:
         if stream.index not in kept
     )
     sounds = ("the sound: pictures hold none",) if suffix == SUFFIX and index.audio else ()
-    return (*index.not_carried, *subtitles, *sounds)
+    graded = index.mastering is None or holds_grading(entry, suffix)
+    grading = () if graded else (f"HDR metadata ({entry.codec} in {suffix} files states none)",)
+    return (*index.not_carried, *subtitles, *sounds, *grading)
 
 
 def writable_suffixes(deliverable: str, index: FrameIndex) -> tuple[str, ...]:
     """Containers of `deliverable` that hold this source's timestamps, pixel shape and audio exactly; best first: those
-    that leave out fewest subtitles, then the usual ones."""
+    that leave out least, then the usual ones."""
     entry = deliverable_for(deliverable, index)
     possible = [suffix for suffix in entry.suffixes if not _obstacle(entry, suffix, index)]
-    return tuple(sorted(possible, key=lambda suffix: len(left_out(index, suffix))))
+    return tuple(sorted(possible, key=lambda suffix: len(left_out(index, suffix, entry))))
 
 
 def suffix_for(deliverable: str, index: FrameIndex) -> str:

@@ -18,9 +18,10 @@ from edits.errors import CellError, OutputError
 from edits.media.ahead import Ahead
 from edits.media.audio import carried, span_of
 from edits.media.beside import carried_streams, kept_chapters, kept_metadata
+from edits.media.boxes import state_grading
 from edits.media.colour import tags_of
 from edits.media.convert import Converter
-from edits.media.deliverables import deliverable_for, muxer, writable_suffixes
+from edits.media.deliverables import GRADED, deliverable_for, muxer, writable_suffixes
 from edits.media.files import aside, writing
 from edits.media.formats import Plane
 from edits.media.pictures import SUFFIX, pack, picture_pattern
@@ -167,6 +168,8 @@ class Writer:
                 self._container.close()
                 if self.path.suffix == SUFFIX:
                     pack(self._folder, self._aside)
+                if self._index.mastering and self.path.suffix in GRADED:
+                    state_grading(self._aside, self._index.mastering)
                 self._aside.replace(self.path)
         finally:
             self.abandon()

@@ -85,7 +85,7 @@ def picture_of(source: Source, frame: av.VideoFrame) -> Picture:
         sample_aspect_ratio=Fraction(ratio) if ratio else Fraction(1),
         rotation=rotation,
         alpha=stored.alpha,
-        mastering=_mastering(frame),
+        mastering=mastering_of(frame),
     )
 
 
@@ -122,8 +122,8 @@ def _rotation(frame: av.VideoFrame, name: str) -> int:
     return int(frame.rotation) % 360
 
 
-def _mastering(frame: av.VideoFrame) -> Mastering | None:
-    """What ST 2086 and CTA-861.3 side data say; None without either."""
+def mastering_of(frame: av.VideoFrame) -> Mastering | None:
+    """What a frame's ST 2086 and CTA-861.3 side data say; None without either."""
     display = _side_data(frame, "MASTERING_DISPLAY_METADATA")
     light = _side_data(frame, "CONTENT_LIGHT_LEVEL")
     if display is None and light is None:

@@ -98,6 +98,11 @@ class Mastering:
     light_level: tuple[int, ...] = ()
     """MaxCLL and MaxFALL in cd/m2; empty if not stated."""
 
+    def __str__(self) -> str:
+        display = " ".join(f"{float(value):g}" for value in (*self.primaries, *self.luminance))
+        light = " ".join(map(str, self.light_level))
+        return f"display {display or 'not stated'}, light levels {light or 'not stated'}"
+
 
 INDEX_VERSION = 3
 """Of `FrameIndex` as it is cached: raised when what an index says of the same file changes."""

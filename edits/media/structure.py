@@ -45,14 +45,15 @@ def require_whole(path: Path) -> None:
 def _boxes_end(file: BinaryIO, size: int) -> int | None:
     """Largest end that a top-level box claims; None for a file that does not begin with one."""
     claimed = None
-    for start, length, kind in _boxes(file, size):
+    for start, length, kind in boxes(file, size):
         if kind not in _BOXES:
             break
         claimed = max(claimed or 0, start + length)
     return claimed
 
 
-def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
+def boxes(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
+    """(start, length, kind) of each top-level box of a file of `size` bytes."""
     start = 0
     while start + 8 <= size:
         file.seek(start)

@@ -15,10 +15,10 @@ import pytest
 
 from edits.media.asked import as_asked, refusals
 from edits.media.chunkfile import read_chunk, write_chunk
-from edits.media.deliverables import left_out, suffix_for
+from edits.media.deliverables import DELIVERABLES, left_out, suffix_for
 from edits.media.formats import planar, planes
 from edits.media.index import index_source
-from edits.media.records import StitchRequest
+from edits.media.records import Mastering, StitchRequest
 from edits.media.split import split
 from edits.media.verify import verify
 from edits.stitch import stitch
@@ -271,8 +271,9 @@ def test_subtitles_are_carried_where_the_container_takes_them(
 
 def test_subtitles_that_a_container_does_not_take_are_named(tmp_path: Path) -> None:
     index = index_source(rich(tmp_path / "rich.mkv", "subrip"), unheard)
-    assert left_out(index, ".mkv") == ()
-    assert left_out(index, ".mp4") == ("subtitles in stream 3 (subrip is not for .mp4 files)",)
+    h264 = DELIVERABLES["h264"]
+    assert left_out(index, ".mkv", h264) == ()
+    assert left_out(index, ".mp4", h264) == ("subtitles in stream 3 (subrip is not for .mp4 files)",)
 
 
 # -- MXF --------------------------------------------------------------------------------------------------------------
@@ -338,6 +339,42 @@ def test_an_edit_of_hdr_lands_where_the_tone_curve_says(tmp_path: Path, transfer
     error = np.abs(found - wanted)[inside]
     assert np.percentile(error, 99) <= 1.6
     assert error.max() <= 5  # Ten bits of PQ are coarse for the small channel of a strong colour.
+
+
+MASTERING = Mastering(
+    primaries=tuple(map(Fraction, ("0.68", "0.32", "0.265", "0.69", "0.15", "0.06", "0.3127", "0.329"))),
+    luminance=(Fraction("0.005"), Fraction(1000)),
+    light_level=(800, 200),
+)
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PQ with a mastering display and light levels, as x265 states them."""
+    stated = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=800,200"
+    options = {"preset": "ultrafast", "x265-params": f"log-level=error:bframes=0:repeat-headers=1:hdr10-opt=1:{stated}"}
+    path = tmp_path_factory.mktemp("graded") / "graded.mkv"
+    footage = {"pixel_format": "yuv420p10le", "codec": "libx265", "options": options, "tags": (9, 9, 16, 1)}
+    return write_footage(path, constant(3, 40), MKV, size=(256, 144), **footage)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("deliverable", ["match", "h264", "prores_422_hq", "dnxhr_hqx", "ffv1"])
+def test_hdr_metadata_is_carried_and_read_back(tmp_path: Path, graded: Path, deliverable: str) -> None:
+    """FFV1 goes into MOV for it: in Matroska it could not state any."""
+    request = delivered(graded, tmp_path, deliverable)
+    assert request.index.mastering == MASTERING
+    assert index_source(Path(request.output), unheard).mastering == MASTERING
+
+
+def test_hdr_metadata_that_cannot_be_carried_is_named(tmp_path: Path, graded: Path) -> None:
+    parts, request = requests(graded, index_source(graded, unheard), tmp_path, "out.mkv", size=(128, 72))
+    split(parts, unheard)
+    for chunk in request.chunks:
+        Path(chunk.output).write_bytes(Path(chunk.input).read_bytes())
+    stitch(request, unheard)
+    said = [check.expected for check in verify(request, unheard).checks if check.name == "HDR metadata"]
+    assert said == ["not carried: .mkv files with this codec state none"]
+    assert left_out(request.index, ".mkv", DELIVERABLES["ffv1"]) == ("HDR metadata (ffv1 in .mkv files states none)",)
 
 
 # -- a part changed, the rest untouched -------------------------------------------------------------------------------
