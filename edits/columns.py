@@ -176,7 +176,8 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "output",
         _place,
-        "A file, or a folder (ends with / or is there already); empty: the settings' output folder.",
+        "A file (v### takes the next free version), or a folder (ends with / or is there already); empty: the "
+        "settings' output folder.",
         "deliverables/dog_winter.mp4",
     ),
     Column("rate", frame_rate, "Frames a second of a sequence of pictures, which states none.", "24000/1001", None),

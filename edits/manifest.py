@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from edits.job import EditJob
 from edits.keys import digest, job_id
 from edits.media.asked import refusals
 from edits.media.records import FrameIndex
-from edits.output import default_name, place_output
+from edits.output import default_name, open_version, place_output
 from edits.plan import shots_of, working_size
 from edits.rows import ManifestRow, RowCheck, RowErrors
 from edits.seams import USUAL
@@ -132,15 +132,15 @@ def _refuse_repeated_rows(
     unique: list[ManifestRow] = []
     errors: list[RowError] = []
     for row in rows:
-        claim = _identity(row) if row.target.is_folder else row.target.uri
-        if not row.target.is_folder and row.target.uri in read:
+        claim = row.target.uri if row.target.is_named else _identity(row)
+        if row.target.is_named and row.target.uri in read:
             errors.append(_overwrites(row.line, row.output, read[row.target.uri]))
         elif (first := claimed.setdefault(claim, row.line)) == row.line:
             unique.append(row)
-        elif row.target.is_folder:
-            errors.append(_same_job(row.line, row.instruction, first))
-        else:
+        elif row.target.is_named:
             errors.append(_same_output(row.line, row.output, first))
+        else:
+            errors.append(_same_job(row.line, row.instruction, first))
     return tuple(unique), errors
 
 
@@ -195,9 +195,11 @@ def resolve_row(
     manifest_id: str,
     cuts: Sequence[Position] | None = None,
     mask_sha256: str = "",
+    may_take: Callable[[str, str], bool] = lambda uri, job: True,
 ) -> EditJob:
     """The job that `row` means on its source. `suffixes`: those its deliverable can be written with, the usual first.
-    `cuts` is what the row's cut list holds, `mask_sha256` the digest of its mask, if it names one.
+    `cuts` is what the row's cut list holds, `mask_sha256` the digest of its mask, if it names one. `may_take` says
+    whether a place is free for the job of that id, where the row leaves the version open.
 
     Raises:
         BadRowError: every cell that is wrong for this source.
@@ -213,6 +215,7 @@ def resolve_row(
     resolved = _resolved(row, start, end, card, index) | _unusual(row, cut, mask_sha256)
     name = default_name(row.source, row.editor, digest({"source": index.sha256, "row": resolved}))
     output = errors.catch("output", lambda: place_output(row.target, name, suffixes, trust)) or ""
+    output = open_version(output, lambda uri: may_take(uri, job_id(index.sha256, resolved, uri)))
     if output == row.source:
         errors.add("output", "this is the row's own source; a source is never written.", "Name another file.")
     if errors.found:

@@ -29,6 +29,11 @@ class Target:
     uri: str
     is_folder: bool
 
+    @property
+    def is_named(self) -> bool:
+        """Whether it is one file and no other: neither a folder nor the next free version of a name."""
+        return not self.is_folder and not is_open(self.uri)
+
 
 def read_target(text: str, base: Path | str, trust: Trust) -> Target:
     """The place that `text` names, relative to the folder `base`: a folder if it ends with / or is one already.
@@ -88,13 +93,35 @@ def place_output(target: Target, name: str, suffixes: Sequence[str], trust: Trus
     return target.uri
 
 
+_OPEN = re.compile(r"(?<![A-Za-z0-9])v(?P<digits>(?:#|%23){3,4})(?![#%A-Za-z0-9])")
+"""`v###` or `v####` in a name, as URIs write it: a version that is still open."""
+
+
+def is_open(uri: str) -> bool:
+    """Whether the name asks for the next free version: `shot_v###.mov`."""
+    return _OPEN.search(uri.rpartition("/")[2]) is not None
+
+
+def open_version(uri: str, free: Callable[[str], bool]) -> str:
+    """`uri` with the first version from 1 that is `free`, where it leaves that open: `shot_v001.mov`."""
+    folder, _, name = uri.rpartition("/")
+    match = _OPEN.search(name)
+    if match is None:
+        return uri
+    width = len(match["digits"].replace("%23", "#"))
+    number = 1
+    while not free(version := f"{folder}/{name[: match.start()]}v{number:0{width}}{name[match.end() :]}"):
+        number += 1
+    return version
+
+
 def next_version(uri: str, taken: Callable[[str], bool]) -> str:
     """`uri` with the next free version before its suffix: `x.mov`, `x_v002.mov`, `x_v003.mov`; `taken` says what is."""
     folder, _, name = uri.rpartition("/")
     stem, dot, suffix = name.rpartition(".")
-    match = re.fullmatch(r"(.*)_v([0-9]{3,4})", stem)
-    base, number = (match[1], int(match[2])) if match else (stem, 1)
-    while taken(version := f"{folder}/{base}_v{number + 1:03}{dot}{suffix}"):
+    match = re.fullmatch(r"(.*[-._]v)([0-9]{3,4})", stem)
+    base, width, number = (match[1], len(match[2]), int(match[2])) if match else (f"{stem}_v", 3, 1)
+    while taken(version := f"{folder}/{base}{number + 1:0{width}}{dot}{suffix}"):
         number += 1
     return version
 

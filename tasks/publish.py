@@ -245,6 +245,17 @@ def _not_writable(folder: Path, reason: str) -> OutputError:
     return OutputError(f"{folder}: cannot be written: {reason}. Choose another output folder or its rights.")
 
 
+def may_take(run: Run, line: int, uri: str, job_id: str) -> bool:
+    """Whether a version is free for the job of that id, on that line: no other line of this run writes it, and nothing
+    stands there, or what this very job delivered."""
+    if run.outputs.get(uri, line) != line:
+        return False
+    if not is_there(run, uri):
+        return True
+    known = sql.artifact_at(run.database, uri)
+    return known is not None and known.job_id == job_id
+
+
 def is_there(run: Run, uri: str) -> bool:
     """Whether any file stands at an output."""
     return _size(run, uri) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,9 @@ def resolve(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> 
     """
     suffixes = writable_suffixes(row.deliverable, as_asked(index, row))
     given = (_cuts_of(run, row), digest_of_mask(run, row, index))
-    job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id, *given)
     with run.lock("outputs"):
+        may_take = partial(publish.may_take, run, row.line)
+        job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id, *given, may_take)
         reserve_output(job, run.outputs)
     return job
 

@@ -230,3 +230,44 @@ def test_an_anamorphic_source_is_edited_in_the_shape_it_is_shown_in(tmp_path: Pa
     square = job_of(tmp_path, make_index(width=1440, height=1080), output="o.mp4")
     wide = job_of(tmp_path, make_index(width=1440, height=1080, sample_aspect_ratio=Fraction(4, 3)), output="o.mp4")
     assert square.job_id != wide.job_id
+
+
+# -- versions that are left open --------------------------------------------------------------------------------------
+
+
+def test_an_open_version_is_the_first_that_the_job_may_take(tmp_path: Path) -> None:
+    row = row_of(tmp_path, output="sh010_v###.mov")
+    trust, asked = Trust([tmp_path], ("file", "s3"), {}), {}
+
+    def may_take(uri: str, job: str) -> bool:
+        asked[uri] = job
+        return len(asked) == 3
+
+    job = resolve_row(row, make_index(), make_catalogue(), SUFFIXES, trust, "m1", None, "", may_take)
+    assert [local_path(uri).name for uri in asked] == ["sh010_v001.mov", "sh010_v002.mov", "sh010_v003.mov"]
+    assert job.output == list(asked)[-1]
+    assert asked[job.output] == job.job_id
+    assert len(set(asked.values())) == 3, "the id that counts is that of the version"
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("sh010_v####.mov", "sh010_v0001.mov"),
+        ("v###/sh010.v###.mov", "sh010.v001.mov"),
+        ("v###_sh010.mov", "v001_sh010.mov"),
+        ("rev###.mov", "rev###.mov"),
+        ("sh010_v##.mov", "sh010_v##.mov"),
+    ],
+)
+def test_only_a_version_is_left_open(tmp_path: Path, written: str, named: str) -> None:
+    assert local_path(job_of(tmp_path, output=written).output).name == named
+
+
+def test_two_edits_may_share_a_name_whose_version_is_open(tmp_path: Path) -> None:
+    text = b"source,instruction,output\na.mp4,winter,x_v###.mov\na.mp4,summer,x_v###.mov\na.mp4,winter,x_v###.mov\n"
+    trust, settings = Trust([tmp_path], ("file",), {}), load_settings(tmp_path, {}, {})
+    manifest = read_manifest(text, "jobs.csv")
+    rows, errors = validate_rows(manifest, make_catalogue(), DELIVERABLES, settings, trust, tmp_path)
+    assert [row.line for row in rows] == [2, 3]
+    assert [error.problem for error in errors] == ["the same edit as line 2."]

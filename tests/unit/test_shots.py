@@ -79,3 +79,4 @@ def test_the_next_version_is_the_first_that_is_free() -> None:
     taken = {"file:///a/x.mov", "file:///a/x_v002.mov"}
     assert next_version("file:///a/x.mov", taken.__contains__) == "file:///a/x_v003.mov"
     assert next_version("file:///a/x_v009.mov", taken.__contains__) == "file:///a/x_v010.mov"
+    assert next_version("file:///a/x.v0009.mov", taken.__contains__) == "file:///a/x.v0010.mov"
