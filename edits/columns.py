@@ -189,6 +189,12 @@ COLUMNS: tuple[Column, ...] = (
         "8",
         0,
     ),
+    Column(
+        "lut",
+        _place,
+        "Of camera log: a .cube file that shows it as the editor is to see it; undone in the deliverable.",
+        "luts/logc3_to_709.cube",
+    ),
     Column("fit", _text, "How the picture becomes the working size: squeeze or pad.", "pad"),
     Column("interlaced", _text, "What to do with interlaced frames: refuse or deinterlace.", "deinterlace"),
     Column("alpha", _text, "What to do with an alpha channel: refuse, carry or drop.", "carry"),

@@ -136,6 +136,9 @@ class EditJob:
     mask: str = ""
     """Absolute URI of a mask that was given; empty: it is found."""
     mask_sha256: str = ""
+    lut: str = ""
+    """Absolute URI of the LUT through which the editor sees camera log; empty: none."""
+    lut_sha256: str = ""
     review: str = ""
     """`required`: the finished file waits for approval. Decides no pixel, so it is not in `job_id`."""
 

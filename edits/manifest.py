@@ -115,7 +115,7 @@ def validate_rows(
         errors.extend(found)
         if row is not None:
             rows.append(row)
-            read.extend((uri, row.line) for uri in (row.source, row.mask, row.cuts) if isinstance(uri, str))
+            read.extend((uri, row.line) for uri in (row.source, row.mask, row.cuts, row.lut) if isinstance(uri, str))
         else:
             read.extend((uri, record.line) for uri in check.files_of(record, manifest.header))
     unique, repeated = _refuse_repeated_rows(rows, dict(sorted(read, key=lambda pair: -pair[1])))
@@ -160,6 +160,7 @@ def _identity(row: ManifestRow) -> object:
             row.rate,
             row.seams,
             row.mask,
+            row.lut,
         ),
     )
 
@@ -195,11 +196,12 @@ def resolve_row(
     manifest_id: str,
     cuts: Sequence[Position] | None = None,
     mask_sha256: str = "",
+    lut_sha256: str = "",
     may_take: Callable[[str, str], bool] = lambda uri, job: True,
 ) -> EditJob:
     """The job that `row` means on its source. `suffixes`: those its deliverable can be written with, the usual first.
-    `cuts` is what the row's cut list holds, `mask_sha256` the digest of its mask, if it names one. `may_take` says
-    whether a place is free for the job of that id, where the row leaves the version open.
+    `cuts` is what the row's cut list holds, `mask_sha256` and `lut_sha256` the digests of its mask and its LUT, if
+    it names any. `may_take` says whether a place is free for the job of that id, where the row leaves the version open.
 
     Raises:
         BadRowError: every cell that is wrong for this source.
@@ -212,7 +214,7 @@ def resolve_row(
     cut = _cuts(row, cuts, index, errors)
     card = catalogue[row.editor].weights[row.weights]
     _check_shots(row, len(shots_of(index if cut is None else replace(index, cuts=cut), start, end)), errors)
-    resolved = _resolved(row, start, end, card, index) | _unusual(row, cut, mask_sha256)
+    resolved = _resolved(row, start, end, card, index) | _unusual(row, cut, mask_sha256, lut_sha256)
     name = default_name(row.source, row.editor, digest({"source": index.sha256, "row": resolved}))
     output = errors.catch("output", lambda: place_output(row.target, name, suffixes, trust)) or ""
     output = open_version(output, lambda uri: may_take(uri, job_id(index.sha256, resolved, uri)))
@@ -253,6 +255,8 @@ def resolve_row(
         seams=row.seams,
         mask=row.mask,
         mask_sha256=mask_sha256,
+        lut=row.lut,
+        lut_sha256=lut_sha256,
         review=row.review,
     )
 
@@ -267,6 +271,7 @@ def _written(row: ManifestRow) -> dict[str, str]:
         "rate": "" if row.rate is None else str(row.rate),
         "interlaced": row.interlaced,
         "alpha": row.alpha,
+        "lut": row.lut,
         "audio": "all" if row.audio is None else " ".join(map(str, row.audio)),
         "cuts": row.cuts if isinstance(row.cuts, str) else " ".join(cut.text for cut in row.cuts),
     }
@@ -305,7 +310,7 @@ def _cuts(
     return tuple(sorted({frame for frame in found if frame}))
 
 
-def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None, mask_sha256: str) -> dict[str, object]:
+def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None, mask_sha256: str, lut_sha256: str) -> dict[str, object]:
     """What later columns add to a row's meaning: left out where they say the usual, so that old jobs keep their ids."""
     asked = {
         "scope": (row.scope, "range"),
@@ -317,6 +322,7 @@ def _unusual(row: ManifestRow, cuts: tuple[int, ...] | None, mask_sha256: str) -
         "audio": (row.audio, None),
         "cuts": (cuts, None),
         "mask": (mask_sha256, ""),
+        "lut": (lut_sha256, ""),
         "seams": (asdict(row.seams), asdict(USUAL)),
         "shots": ([asdict(shot) for shot in row.shots], []),
     }

@@ -16,7 +16,7 @@ from edits.job import Chunk, EditJob, VideoPlan
 from edits.keys import ChunkFields, InputFields, chunk_key, input_key
 from edits.media.asked import DEINTERLACER, as_asked
 from edits.media.deliverables import deliverable_for
-from edits.media.records import FrameIndex
+from edits.media.records import FrameIndex, LutFile
 from edits.shots import asked_of
 
 JOINT_FRAMES = 1041
@@ -113,7 +113,7 @@ def plan_video(job: EditJob, index: FrameIndex, card: Card) -> VideoPlan:
         raise PermanentError(
             f"job {job.job_id}: its source or its weights are not those that it was made from; run it again"
         )
-    index = as_asked(index, job, job.cuts)
+    index = as_asked(index, job, job.cuts, LutFile(job.lut_sha256) if job.lut else None)
     width, height = working_size(index, card)
     shots = shots_of(index, job.start, job.end)
     return VideoPlan(

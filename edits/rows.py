@@ -80,6 +80,8 @@ class ManifestRow:
     seams: Seams = USUAL
     mask: str = ""
     """Absolute URI; empty: it is found."""
+    lut: str = ""
+    """Absolute URI; empty: none."""
     source_text: str = ""
     """The cell as written, for messages."""
 
@@ -211,6 +213,7 @@ class RowCheck:
             rate=cells["rate"],
             shots=self._shots(editor, card, cells["shots"], errors),
             mask=self._mask(cells, errors),
+            lut=self._place("lut", cells["lut"], errors),
             seams=self._seams(editor, cells["seams"], sampling, errors),
         )
 
@@ -279,7 +282,7 @@ class RowCheck:
 
 
 DEFAULTS = {column.name: column.default for column in COLUMNS}
-READ = ("source", "mask", "cuts")
+READ = ("source", "mask", "cuts", "lut")
 """Columns that name a file which is read."""
 
 

@@ -25,6 +25,7 @@ from edits.media.still import after_name, before_name
 from edits.trust import readable
 from tasks import approval, publish, record, review, sign
 from tasks.intake import index_of, source_file
+from tasks.luts import lut_of
 from tasks.masks import mask_of
 from tasks.report import frames_to_show
 from tasks.run import Run
@@ -96,7 +97,7 @@ def stitch_request(
 ) -> StitchRequest:
     """What the media engine is told, with every file it needs on this machine."""
     job = plan.job
-    asked = as_asked(index, job, job.cuts)
+    asked = as_asked(index, job, job.cuts, lut_of(run, job))
     window = window_of(asked, plan.width, plan.height, plan.fit).bounds
     chunks = [stitch_chunk(run, chunk, markers[chunk.chunk_key], folder) for chunk in plan.chunks]
     start, end = (0, asked.frames) if job.scope == "full" else (job.start, job.end)

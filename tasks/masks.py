@@ -43,9 +43,9 @@ def _digest_of_still(run: Run, uri: str) -> str:
     path = source_file(run, uri)
     digest = sha256_of(path)
     with run.lock(f"mask {digest}"):
-        if digest not in run.stills:
+        if digest not in run.proven:
             child.run("still", path, run.limits)
-            run.stills.add(digest)
+            run.proven.add(digest)
     return digest
 
 

@@ -118,6 +118,7 @@ def row_of(job: EditJob) -> dict[str, str]:
         "output": job.output,
         "shots": _shots(job),
         "mask": job.mask,
+        "lut": job.lut,
         "seams": written_seams(job.seams),
         "project": job.project,
         "priority": str(job.priority),

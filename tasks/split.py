@@ -27,6 +27,7 @@ from edits.trust import readable
 from tasks import approval, publish, record, sign
 from tasks.groups import windows_of
 from tasks.intake import index_of_row, source_file, unreadable
+from tasks.luts import digest_of_lut, lut_of
 from tasks.masks import digest_of_mask
 from tasks.preview import preview_plan
 from tasks.run import Run
@@ -120,7 +121,7 @@ def resolve(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> 
         RowError: another row of this run writes the same file.
     """
     suffixes = writable_suffixes(row.deliverable, as_asked(index, row))
-    given = (_cuts_of(run, row), digest_of_mask(run, row, index))
+    given = (_cuts_of(run, row), digest_of_mask(run, row, index), digest_of_lut(run, row))
     with run.lock("outputs"):
         may_take = partial(publish.may_take, run, row.line)
         job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id, *given, may_take)
@@ -173,7 +174,7 @@ def _write_inputs(run: Run, plan: VideoPlan, index: FrameIndex, chunks: list[Chu
     with run.scratch(f"split-{plan.job.job_id}") as folder:
         request = SplitRequest(
             source=str(source_file(run, plan.job.source)),
-            index=as_asked(index, plan.job, plan.job.cuts),
+            index=as_asked(index, plan.job, plan.job.cuts, lut_of(run, plan.job)),
             chunks=tuple(
                 SplitChunk(chunk.start, chunk.end, chunk.padding, str(folder / f"{chunk.input_key}.mkv"))
                 for chunk in chunks

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Protocol
 
-from edits.media.records import FrameIndex
+from edits.media.records import HDR_TRANSFERS, FrameIndex, LutFile
 
 DEINTERLACER = "bwdif/1"
 """Name and version of what makes interlaced frames progressive, for keys."""
@@ -27,9 +27,13 @@ class Asked(Protocol):
     def audio(self) -> tuple[int, ...] | None: ...
     @property
     def rate(self) -> Fraction | None: ...
+    @property
+    def lut(self) -> str: ...
 
 
-def as_asked(index: FrameIndex, asked: Asked, cuts: tuple[int, ...] | None = None) -> FrameIndex:
+def as_asked(
+    index: FrameIndex, asked: Asked, cuts: tuple[int, ...] | None = None, lut: LutFile | None = None
+) -> FrameIndex:
     """`index` for this job. Doing it twice changes nothing; what cannot be done is for `refusals` to say."""
     changes: dict[str, object] = {}
     if index.interlaced and asked.interlaced == "deinterlace":
@@ -38,6 +42,8 @@ def as_asked(index: FrameIndex, asked: Asked, cuts: tuple[int, ...] | None = Non
         changes["carries_alpha"] = True
     if asked.audio is not None:
         changes["audio"] = tuple(stream for stream in index.audio if stream.track in asked.audio)
+    if lut is not None:
+        changes["lut"] = lut
     if cuts is not None:
         changes["cuts"] = cuts
     return replace(index, **changes) if changes else index  # type: ignore[arg-type]
@@ -59,5 +65,7 @@ def refusals(index: FrameIndex, asked: Asked) -> Iterator[tuple[str, str, str]]:
         )
     if asked.rate is not None and not index.is_sequence:
         yield "rate", "a video has its own frame rate.", "Empty the cell; it is for sequences of pictures."
+    if asked.lut and index.colour.transfer in HDR_TRANSFERS:
+        yield "lut", "the source is HDR, which has a tone curve of its own.", "Empty the cell; it is for camera log."
     if asked.audio and asked.audio[-1] > len(index.audio):
         yield "audio", f"the source has {len(index.audio)} audio tracks.", "Write all, none, or numbers that exist."

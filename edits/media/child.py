@@ -95,7 +95,7 @@ def run(
     progress: Progress = ...,
 ) -> FrameIndex: ...
 @overload
-def run(operation: Literal["still"], request: Path, limits: Limits = ...) -> None: ...
+def run(operation: Literal["still", "lut"], request: Path, limits: Limits = ...) -> None: ...
 @overload
 def run(
     operation: Literal["packets"], request: IndexRequest | Path, limits: Limits = ..., progress: Progress = ...
@@ -201,6 +201,7 @@ def _results() -> dict[str, type[Any]]:
         "index": FrameIndex,
         "quick_index": FrameIndex,
         "still": _Nothing,
+        "lut": _Nothing,
         "packets": _Streams,
         "split": _Inputs,
         "stitch": _Nothing,
@@ -317,7 +318,7 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
     """Imports happen here, so that the parent's side loads no decoder, and before the limits: this code is ours."""
     import cv2
 
-    from edits.media import givenmask, index, packets, review, verify
+    from edits.media import givenmask, index, lut, packets, review, verify
     from edits.media.split import split
     from edits.stitch import stitch
 
@@ -334,6 +335,10 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
 
     def seen(data: bytes, limits: Limits, progress: Progress) -> _Nothing:
         givenmask.require_still(Path(wire.load(IndexRequest, data, "still").path), limits)
+        return _Nothing()
+
+    def undone(data: bytes, limits: Limits, progress: Progress) -> _Nothing:
+        lut.require_lut(Path(wire.load(IndexRequest, data, "lut").path))
         return _Nothing()
 
     def summed(data: bytes, limits: Limits, progress: Progress) -> _Streams:
@@ -357,6 +362,7 @@ def _operations() -> dict[str, Callable[[bytes, Limits, Progress], object]]:
         "index": indexed,
         "quick_index": quickly,
         "still": seen,
+        "lut": undone,
         "packets": summed,
         "split": cut,
         "stitch": stitched,

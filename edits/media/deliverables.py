@@ -11,7 +11,7 @@ import av
 from edits.errors import OutputError
 from edits.media.formats import FORMATS, base_name, stored_format
 from edits.media.pictures import FIRST, SUFFIX
-from edits.media.records import Colour, FrameIndex
+from edits.media.records import HDR_TRANSFERS, Colour, FrameIndex
 
 _MS = 1000
 
@@ -112,7 +112,7 @@ def _x265(index: FrameIndex, threads: int, frames: int) -> str:
     words = ["log-level=error", f"pools={max(1, threads)}", "frame-threads=2"]
     if index.rate is None or frames < _X265_DELAY:
         words.append("bframes=0")
-    if index.tone_curve:
+    if index.colour.transfer in HDR_TRANSFERS:
         words += ["repeat-headers=1", "hdr10-opt=1"] if index.colour.transfer == "smpte2084" else ["repeat-headers=1"]
     grading = index.mastering
     if grading and grading.primaries and grading.luminance:

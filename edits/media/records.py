@@ -104,6 +104,16 @@ class Mastering:
         return f"display {display or 'not stated'}, light levels {light or 'not stated'}"
 
 
+@dataclass(frozen=True)
+class LutFile:
+    """A LUT that shows a source's camera log to the editor."""
+
+    __pydantic_config__ = STRICT
+    sha256: str
+    path: str = ""
+    """Absolute path of a local file; empty where only keys are wanted."""
+
+
 INDEX_VERSION = 3
 """Of `FrameIndex` as it is cached: raised when what an index says of the same file changes."""
 
@@ -160,6 +170,8 @@ class FrameIndex:
     chapters: int = 0
     mastering: Mastering | None = None
     """What an HDR source states of its grading."""
+    lut: LutFile | None = None
+    """Asked for: the source is camera log, and the editor sees it through this."""
 
     @property
     def frames(self) -> int:
@@ -182,7 +194,9 @@ class FrameIndex:
 
     @property
     def tone_curve(self) -> str:
-        """What keys say of the curve between HDR and what the editor sees, which `tone` draws; empty for SDR."""
+        """What keys say of the curve between HDR or camera log and what the editor sees; empty for SDR."""
+        if self.lut is not None:
+            return f"lut/1 {self.lut.sha256}"
         if self.colour.transfer not in HDR_TRANSFERS:
             return ""
         return f"bt2446a/1 {self.colour.transfer} {self.hdr_peak}"

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edits.media.lut import Lut, lut_of
 from edits.media.records import FrameIndex
 
 Levels = npt.NDArray[np.float32]
@@ -74,8 +75,10 @@ class ToneCurve:
         return self._to_code(_power(scene, 1 / _GAMMA))
 
 
-def curve_of(index: FrameIndex) -> ToneCurve | None:
+def curve_of(index: FrameIndex) -> ToneCurve | Lut | None:
     """The curve between what the source holds and what its editor sees; None for SDR, which is shown as it is."""
+    if index.lut is not None:
+        return lut_of(index.lut.path, index.lut.sha256)
     return _made(index.colour.transfer, index.hdr_peak) if index.tone_curve else None
 
 

@@ -40,7 +40,7 @@ MP4, MKV = Fraction(1, 12800), Fraction(1, 1000)
 class Row:
     """What a row says of its source's kind; by default it allows everything."""
 
-    interlaced, alpha, audio, rate = "deinterlace", "carry", None, None
+    interlaced, alpha, audio, rate, lut = "deinterlace", "carry", None, None, ""
 
 
 def unheard(done: int, total: int) -> None:

@@ -243,7 +243,7 @@ def test_an_open_version_is_the_first_that_the_job_may_take(tmp_path: Path) -> N
         asked[uri] = job
         return len(asked) == 3
 
-    job = resolve_row(row, make_index(), make_catalogue(), SUFFIXES, trust, "m1", None, "", may_take)
+    job = resolve_row(row, make_index(), make_catalogue(), SUFFIXES, trust, "m1", may_take=may_take)
     assert [local_path(uri).name for uri in asked] == ["sh010_v001.mov", "sh010_v002.mov", "sh010_v003.mov"]
     assert job.output == list(asked)[-1]
     assert asked[job.output] == job.job_id
