@@ -142,14 +142,9 @@ def test_a_job_that_is_cancelled_stops_and_the_others_are_delivered(folder: Fold
     slow = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 200}
     folder.manifest(slow, rows_of(clip)[0])
     flow = folder.start("edit", "manifest.csv", "--allow", str(clip.parent), "--workers", "2", "--json")
-    wait_until(lambda: editing(folder) != "", "a job in work")
-    assert folder.run("cancel", editing(folder)).returncode == 0
+    wait_until(lambda: folder.job_in("editing", "sama") != "", "a job in work")
+    assert folder.run("cancel", folder.job_in("editing", "sama")).returncode == 0
     flow.communicate(timeout=240)
     assert flow.returncode == 1
     states = {line["editor"]: line["state"] for line in folder.ask("status")["jobs"]}
     assert states == {"sama": "cancelled", "grade": "delivered"}
-
-
-def editing(folder: Folder) -> str:
-    lines = folder.ask("status")["jobs"]
-    return next((line["job_id"] for line in lines if line["editor"] == "sama" and line["state"] == "editing"), "")

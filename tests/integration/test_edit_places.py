@@ -124,7 +124,7 @@ def test_ctrl_c_while_stitching_cancels_and_sigterm_loses_nothing(folder: Folder
 
     def stopped(number: int) -> tuple[int, str, str]:
         flow = folder.start("edit", "manifest.csv", "--allow", str(tmp_path), new_session=True)
-        wait_until(lambda: "stitching" in str(folder.ask("status")["counts"]), "a job that is stitched")
+        wait_until(lambda: folder.job_in("stitching", "grade") != "", "a job that is stitched")
         os.killpg(flow.pid, number)
         _, err = flow.communicate(timeout=60)
         (job,) = folder.ask("status")["jobs"]

@@ -16,8 +16,8 @@ from tests.fakes.command import Folder
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
-SHORT = ("dog.mp4", "no_duration.webm")
-LONG = ("bunny_cuts.webm", "pcm_1080p50.mov")
+SHORT = ("no_duration.webm",)
+LONG = ("dog.mp4", "bunny_cuts.webm", "pcm_1080p50.mov")
 GAPS = (1, 3, 7, 2, 5, 1, 1, 6, 4, 2)
 """Frames of 1/30 s between neighbours."""
 
