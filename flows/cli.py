@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows import decisions, hosting, libraries, questions, steering, timeline, upkeep
+from flows import decisions, hosting, libraries, questions, steering, timeline, training, upkeep
 from flows.command import (
     FAILED,
     AsJson,
@@ -46,6 +46,7 @@ app.add_typer(libraries.commands)
 app.add_typer(decisions.commands)
 app.add_typer(hosting.commands)
 app.add_typer(steering.commands)
+app.add_typer(training.commands)
 
 Manifest = Annotated[str, typer.Argument(help="Path or URI of a CSV manifest; docs/manifest.md describes its columns.")]
 Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]

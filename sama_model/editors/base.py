@@ -90,6 +90,15 @@ class PromptEditor(Editor, Protocol):
         ...
 
 
+@runtime_checkable
+class LatentEditor(Editor, Protocol):
+    """An editor that works on latents: no result of it is better than what its VAE makes of the perfect one."""
+
+    def round_trip(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """(T, H, W, 3), T = 4k+1, encoded and decoded, nothing else."""
+        ...
+
+
 def unused_progress(done: int, total: int) -> None:
     """A `Progress` for callers that do not care."""
 

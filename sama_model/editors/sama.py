@@ -133,6 +133,14 @@ class SamaEditor:
         """Tokens at the instruction's end that the text encoder does not read."""
         return self.contexts.cut(prompts_of(instruction)[0])
 
+    @torch.no_grad()
+    def round_trip(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The frames through the VAE and back, as an edit's source and result go through it."""
+        given, framing = self._in_bucket(array_of(frames))
+        decoded = self._in_memory(lambda: self.pipeline.decode(self.pipeline.encode(given)))
+        self.pipeline.maybe_free_model_hooks()
+        return framing.trimmed(frames_of(decoded))
+
     def _recipe(self, request: EditRequest) -> Recipe:
         if request.recipe is None:
             names = ", ".join(name for name, _ in self.card.recipes)
