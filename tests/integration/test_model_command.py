@@ -266,3 +266,33 @@ def test_an_approximation_is_asked_for_by_name(folder: Path, converted: dict[str
     assert (tiled.card.digest, tiled.card.numerics) == (converted["digest"], "float32+tiled")
     request = EditRequest(clip(), "make it snow", 3, tiled.card.recipes[0][1])
     assert tiled.edit(request, unused_progress).shape == clip().shape
+
+
+def test_random_weights_are_evaluated_at_their_own_size_and_do_nothing_that_was_asked(tmp_path: Path) -> None:
+    def evaluate(*arguments: str) -> Result:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(tmp_path)
+            return CliRunner().invoke(app, ["evaluate", *arguments])
+
+    done = evaluate("tiny", "--seed", "5", "--count", "2", "--preset", "balanced", "--sheet", "sheet.png", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["weights"], found["preset"], found["seed"]) == ("tiny", "balanced", 5)
+    assert [(row["split"], row["kind"], row["count"]) for row in found["rows"]] == [
+        ("seen", "replace", 1),
+        ("seen", "add", 1),
+        ("seen", "all", 2),
+    ]
+    whole = found["rows"][-1]
+    assert whole["result"]["success"] == whole["no_edit"]["success"] == 0
+    assert whole["no_edit"]["psnr_outside"] == 100
+    assert whole["ceiling"]["psnr_inside"] > whole["result"]["psnr_inside"]
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert len(found["samples"]) == 2
+    for wrong, message in (
+        (("nothere",), "has no weights 'nothere'"),
+        (("tiny", "--sheet", "no/sheet.png"), "no/sheet.png: there is no folder of that name"),
+    ):
+        refused = evaluate(*wrong)
+        assert refused.exit_code == 2
+        assert message in refused.stderr

@@ -1,4 +1,4 @@
-"""What evaluation calls done: the exact answer, also blurred or noisy as a VAE leaves it, and nothing that is not it."""
+"""What evaluation calls done: the exact answer, also blurred or noisy as by a VAE, and nothing that is not it."""
 
 from __future__ import annotations
 
