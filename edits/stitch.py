@@ -203,6 +203,7 @@ class _Masking:
         self._masks = Masks(request, size)
         self._method = METHODS[request.detail]
         self._given = request.mask is not None
+        self._deeper = request.index.bit_depth > 8
 
     def open(self, chunk: StitchChunk, levels: Levels | None) -> Changes:
         return changes_of(chunk, levels)
@@ -213,14 +214,22 @@ class _Masking:
 
     def settle(self, frames: Iterator[Edited]) -> Iterator[Edited]:
         for number, original, edit, mask in self._masks.over(frames):
-            yield number, original, self._layers(edit, mask)
+            yield number, original, self._layers(original, edit, mask)
 
-    def _layers(self, edit: Edit | None, mask: Map | None) -> Layers:
+    def _layers(self, original: av.VideoFrame, edit: Edit | None, mask: Map | None) -> Layers:
         if edit is None:
             return Layers(None)
         outside = self._method.outside(edit, mask, self._given)
         added = None if outside is None else self._restorer.added(outside)
-        return Layers(added) if mask is None else Layers(added, self._restorer.picture(edit), mask)
+        if mask is None:
+            return Layers(added)
+        return Layers(added, self._restorer.picture(self._fine(original, edit)), mask)
+
+    def _fine(self, original: av.VideoFrame, edit: Edit) -> Edit:
+        """Of a deeper source that an editor of 8 bits changed: with what those 8 bits could not hold of it."""
+        if not self._deeper or edit.deep:
+            return edit
+        return replace(edit, source=edit.source + self._squeezer.rounded_off(original))
 
     def compose(self, original: av.VideoFrame, change: Layers) -> av.VideoFrame:
         return self._restorer.apply(original, change)

@@ -47,17 +47,19 @@ def difference(output: Rgb, source: Rgb) -> Difference | None:
 class Edit:
     """What an edit made of one frame, at working size."""
 
-    source: Rgb
-    """(H, W, 3) uint8: what was edited."""
+    source: npt.NDArray[Any]
+    """(H, W, 3) in levels of 8 bits: what was edited."""
     change: Difference
+    deep: bool = False
+    """The editor gave more than 8 bits."""
 
 
 def edit_of(output: Rgb, source: Rgb, levels: Levels | None) -> Edit | None:
     """The edit that made `output`, after `levels`, of `source`; None where it changed nothing at all."""
     if levels is None or levels == SAME:
         change = difference(output, source)
-        return None if change is None else Edit(source, change)
-    return Edit(source, levelled(_levels(output), levels) - source)
+        return None if change is None else Edit(source, change, output.dtype == np.uint16)
+    return Edit(source, levelled(_levels(output), levels) - source, output.dtype == np.uint16)
 
 
 def mixed(parts: Sequence[tuple[Edit | None, float]]) -> Edit | None:
@@ -71,7 +73,7 @@ def mixed(parts: Sequence[tuple[Edit | None, float]]) -> Edit | None:
     total = first.change.astype(np.float32) * np.float32(changed[0][1])
     for part, weight in changed[1:]:
         total += part.change.astype(np.float32) * np.float32(weight)
-    return Edit(first.source, total)
+    return Edit(first.source, total, first.deep)
 
 
 class Layers(NamedTuple):

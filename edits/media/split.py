@@ -10,6 +10,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+import numpy.typing as npt
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from edits.job import InputRecord
@@ -56,6 +57,15 @@ class Squeezer:
             return np.rint(self._curve.to_sdr(codes)).astype(np.uint8)
         mixed = np.asarray(cv2.transform(merged, self._matrix))
         return np.minimum(mixed, 255).astype(np.uint8) if self._form.depth > 8 else mixed
+
+    def rounded_off(self, frame: av.VideoFrame) -> npt.NDArray[np.float32]:
+        """(height, width, 3): what `rgb` leaves out of a frame of more than 8 bits, half a level at most."""
+        small = self._reformatter.reformat(frame, **self._target)
+        codes = cv2.merge([plane.astype(np.float32) for plane in planes(small)])
+        exact = np.asarray(cv2.transform(codes, self._matrix), np.float32)
+        if self._curve is not None:
+            exact = self._curve.to_sdr(exact)
+        return np.clip(np.clip(exact, 0, 255) - self.rgb(frame), -0.5, 0.5)
 
 
 def split(request: SplitRequest, progress: Progress) -> tuple[InputRecord, ...]:

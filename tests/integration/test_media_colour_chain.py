@@ -130,8 +130,10 @@ def test_flat_colours_survive_the_editors_own_depth(tmp_path: Path, system: str)
     assert np.abs(patches_of(request.output)[0] - codes).max() <= LOSSLESS
 
 
-def test_a_graded_ten_bit_gradient_keeps_nine_hundred_levels(tmp_path: Path) -> None:
-    """Full-range grey made warmer by `grade`; `tone` lays the difference on the source's own codes."""
+@pytest.mark.parametrize("detail", ["tone", "full"])
+def test_a_graded_ten_bit_gradient_keeps_nine_hundred_levels(tmp_path: Path, detail: str) -> None:
+    """Full-range grey made warmer by `grade`; `tone` lays the difference on the source's own codes, `full` enlarges the
+    edited picture, to which what eight bits had rounded off is given back."""
     source = tmp_path / "gradient.mkv"
     with av.open(str(source), "w") as container:
         stream: Any = container.add_stream("ffv1", rate=25)
@@ -147,7 +149,7 @@ def test_a_graded_ten_bit_gradient_keeps_nine_hundred_levels(tmp_path: Path) -> 
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     index = index_source(source, unheard)
-    parts, request = requests(source, index, tmp_path, "x.mkv", size=(832, 480), detail="tone")
+    parts, request = requests(source, index, tmp_path, "x.mkv", size=(832, 480), detail=detail)
     split(parts, unheard)
     editor = load("grade", "builtin")
     for chunk in request.chunks:
