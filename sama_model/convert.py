@@ -32,7 +32,15 @@ from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
 from sama_model.pipeline import SamaPipeline
 from sama_model.sizes import text_encoder_sizes, transformer_sizes, vae_sizes
 from sama_model.tensorfiles import StoredTensor, open_file, open_files
-from sama_model.weights import add_to_digest, check_tensors, empty_text_encoder, empty_transformer, empty_vae, listed
+from sama_model.weights import (
+    LatentStatistics,
+    add_to_digest,
+    check_tensors,
+    empty_text_encoder,
+    empty_transformer,
+    empty_vae,
+    listed,
+)
 
 SHARD_BYTES = 4 * 2**30
 
@@ -76,13 +84,16 @@ def convert(
     *,
     heads: int | None = None,
     dtype: torch.dtype | None = None,
+    statistics: LatentStatistics | None = None,
+    numerics: str | None = None,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress = lambda done, total: None,
 ) -> InstalledWeights:
     """Write the folder `target`; `card` says what is not in the files, its name must be the folder's.
 
     Tensors keep their dtype, which must then be one for each network; `dtype` casts all of them. `heads` is for
-    networks whose heads are not 128 wide.
+    networks whose heads are not 128 wide, `statistics` for a VAE that is not Wan's; `numerics` is the dtype that the
+    transformer computes in, where that is not the files'.
 
     Raises:
         WeightsError: files or tensors that are missing, damaged or of another network; a folder that is there already;
@@ -92,7 +103,7 @@ def convert(
     if target.exists():
         raise WeightsError(f"{target} is there already: remove it, or convert to another name")
     tokenizer = _tokenizer(released.tokenizer)
-    networks = open_networks(released, heads)
+    networks = open_networks(released, heads, statistics)
     dtypes = {network.folder: dtype or _only_dtype(network) for network in networks}
     aside = target.with_name(f"{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
@@ -106,13 +117,15 @@ def convert(
     parts["tokenizer"] = _write_tokenizer(aside, tokenizer)
     _write_index(aside, tokenizer, networks)
     card = replace(card, name=target.name, needs=_needs(networks, dtypes))
-    installed = _installed(card, parts, str(dtypes["transformer"]).removeprefix("torch."))
+    installed = _installed(card, parts, numerics or str(dtypes["transformer"]).removeprefix("torch."))
     (aside / CARD_FILE).write_bytes(card_json(installed))
     aside.rename(target)
     return installed
 
 
-def open_networks(released: Released, heads: int | None) -> tuple[Network, ...]:
+def open_networks(
+    released: Released, heads: int | None, statistics: LatentStatistics | None = None
+) -> tuple[Network, ...]:
     """The three networks, complete and of the right shapes, unread."""
     wan = open_files(released.base)
     official = wan | open_file(released.transformer)
@@ -125,7 +138,10 @@ def open_networks(released: Released, heads: int | None) -> tuple[Network, ...]:
         encoder = _network("text_encoder", empty_text_encoder(text_of), text, text_encoder_keys(text_of.num_layers))
     with _naming(released.vae):
         vae_of = vae_sizes(vae)
-        return transformer, encoder, _network("vae", empty_vae(vae_of), vae, vae_keys(vae_of))
+        empty = empty_vae(vae_of)
+        if statistics is not None:
+            empty.register_to_config(latents_mean=list(statistics.mean), latents_std=list(statistics.std))
+        return transformer, encoder, _network("vae", empty, vae, vae_keys(vae_of))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
@@ -36,6 +37,15 @@ class Shaped(Protocol):
 
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Of a VAE's latent channels, before they are normalised. The released files do not hold theirs: diffusers does."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
 
 TIED_EMBEDDING = {"encoder.embed_tokens.weight": "shared.weight"}
 
@@ -71,21 +81,26 @@ def empty_transformer(sizes: TransformerSizes) -> SamaTransformer3DModel:
         return model
 
 
+def new_vae(sizes: VaeSizes) -> AutoencoderKLWan:
+    """The Wan 2.1 VAE with diffusers' default initialisation."""
+    return AutoencoderKLWan(
+        base_dim=sizes.base_dim,
+        z_dim=sizes.z_dim,
+        dim_mult=list(sizes.dim_mult),
+        num_res_blocks=sizes.num_res_blocks,
+        temperal_downsample=list(sizes.temporal_downsample),
+        scale_factor_spatial=sizes.spatial_factor,
+    )
+
+
 def empty_vae(sizes: VaeSizes) -> AutoencoderKLWan:
     """The Wan 2.1 VAE on the meta device."""
     with init_empty_weights():
-        return AutoencoderKLWan(
-            base_dim=sizes.base_dim,
-            z_dim=sizes.z_dim,
-            dim_mult=list(sizes.dim_mult),
-            num_res_blocks=sizes.num_res_blocks,
-            temperal_downsample=list(sizes.temporal_downsample),
-            scale_factor_spatial=sizes.spatial_factor,
-        )
+        return new_vae(sizes)
 
 
-def empty_text_encoder(sizes: TextEncoderSizes) -> UMT5EncoderModel:
-    """The umT5 encoder on the meta device."""
+def new_text_encoder(sizes: TextEncoderSizes) -> UMT5EncoderModel:
+    """The umT5 encoder with transformers' default initialisation."""
     config = UMT5Config(
         vocab_size=sizes.vocab,
         d_model=sizes.dim,
@@ -95,8 +110,13 @@ def empty_text_encoder(sizes: TextEncoderSizes) -> UMT5EncoderModel:
         num_heads=sizes.num_heads,
         relative_attention_num_buckets=sizes.num_buckets,
     )
+    return UMT5EncoderModel(config)
+
+
+def empty_text_encoder(sizes: TextEncoderSizes) -> UMT5EncoderModel:
+    """The umT5 encoder on the meta device."""
     with init_empty_weights():
-        return UMT5EncoderModel(config)
+        return new_text_encoder(sizes)
 
 
 def load_transformer(tensors: Tensors, sizes: TransformerSizes, dtype: torch.dtype) -> SamaTransformer3DModel:

@@ -225,6 +225,8 @@ def _installed(card: WeightsCard, options: Options, instructions: Sequence[str])
     contexts.refuse_if_none_fits([prompts_of(text)[0] for text in instructions])
 
     pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None)
+    if card.numerics.split("+")[0] == "float32":
+        pipeline.to(dtype=torch.float32)
     if weights.lora is not None:
         pipeline.load_lora_weights(options.weights_folder / name / LORA_FILE)
         pipeline.fuse_lora(lora_scale=weights.lora.scale)

@@ -1,6 +1,6 @@
 """One step's examples as tensors, and everything that is drawn for it: from the seed and the step alone.
 
-source, target (B, 3, T, H, W) in [-1, 1]        anchors (B, N, H, W, 3) uint8        noise like what it is added to
+source, target (B, T, H, W, 3) uint8        anchors (B, N, H, W, 3) uint8        noise like what it is added to
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sama_model.encoders import prompts_of, video_of
+from sama_model.encoders import prompts_of
 from sama_model.tokens import Joint
-from sama_model.training.data import Example, Frames
+from sama_model.training.data import Example, Examples, gathered
+from sama_model.training.loop import Drawn
 from sama_model.training.settings import TrainingSettings
 
 STREAM = 81
@@ -23,15 +24,29 @@ STREAM = 81
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step is shown."""
+    """What a step of a stage is shown. Pictures stay bytes until they are where the networks are."""
 
     source: Tensor
     target: Tensor
     prompts: tuple[str, ...]
-    anchors: Frames
+    anchors: Tensor
     u: Tensor
     """(B,) uniform: noise levels before they are shifted."""
     noise_seed: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of a stage by their step."""
+
+    examples: Examples
+    settings: TrainingSettings
+
+    def __call__(self, step: int) -> Drawn[Batch]:
+        """Raises BadExampleError like `gathered`."""
+        first = step * self.settings.batch
+        found = gathered(self.examples, range(first, first + self.settings.batch))
+        return Drawn(batch_of(found.good, self.settings, step_generator(self.settings, step)), found.bad)
 
 
 def step_generator(settings: TrainingSettings, step: int) -> np.random.Generator:
@@ -45,10 +60,10 @@ def batch_of(examples: Sequence[Example], settings: TrainingSettings, rng: np.ra
     count = min(settings.anchors, len(examples[0].target))
     anchors = [each.target[np.sort(rng.choice(len(each.target), count, replace=False))] for each in examples]
     return Batch(
-        source=torch.cat([video_of(each.source) for each in examples]),
-        target=torch.cat([video_of(each.target) for each in examples]),
+        source=torch.from_numpy(np.stack([each.source for each in examples])),
+        target=torch.from_numpy(np.stack([each.target for each in examples])),
         prompts=prompts,
-        anchors=np.stack(anchors),
+        anchors=torch.from_numpy(np.stack(anchors)),
         u=torch.from_numpy(rng.random(len(examples), dtype=np.float32)),
         noise_seed=int(rng.integers(2**31)),
     )
@@ -59,3 +74,8 @@ def noise_like(data: Joint, seed: int) -> Joint:
     generator = torch.Generator().manual_seed(seed)
     parts = [torch.randn(part.shape, generator=generator) for part in (data.video, data.semantic)]
     return Joint(parts[0].to(data.video), parts[1].to(data.semantic))
+
+
+def pixels(frames: Tensor) -> Tensor:
+    """(B, T, H, W, 3) uint8 -> (B, 3, T, H, W) float32 in [-1, 1], as `encoders.video_of` one clip's."""
+    return (frames.float() / 127.5 - 1).permute(0, 4, 1, 2, 3)

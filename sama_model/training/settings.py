@@ -1,22 +1,23 @@
-"""How a stage is trained: with the examples, everything that decides the numbers."""
+"""How a part is trained: with the data, everything that decides the numbers."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Self
 
 from sama_model.training.losses import SemanticTarget
 
+PRECISIONS = ("no", "bf16")
+
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """One stage's settings; the defaults are the paper's where it says something (models.md 1.2)."""
+class LoopSettings:
+    """What the loop itself is told."""
 
     steps: int
     batch: int
     """Examples of a step."""
-    train_text: bool
-    """Whether the text encoder is trained with the transformer (stage 0 of a small model) or frozen."""
     learning_rate: float = 2e-5
     warmup: int = 0
     """Steps over which the learning rate rises to its value; the paper does not say."""
@@ -26,6 +27,37 @@ class TrainingSettings:
     """Largest norm of the gradient; the paper does not say."""
     ema_decay: float = 0.9998
     """Of the average that is released, updated at every step."""
+    seed: int = 0
+    checkpoint_every: int = 500
+    """Steps; the last step has a checkpoint in any case."""
+    mixed_precision: str = "no"
+    """`bf16`: products in bfloat16, the weights and their average in float32; `no`: everything in float32."""
+    workers: int = 0
+    """Processes that draw examples ahead; 0: they are drawn between the steps."""
+
+    def __post_init__(self) -> None:
+        if self.mixed_precision not in PRECISIONS:
+            raise ValueError(f"mixed_precision is one of {', '.join(PRECISIONS)}, not {self.mixed_precision!r}")
+
+    def decisive(self) -> Self:
+        """Without what changes no number of a step: a run goes on under the same only, but may become longer."""
+        return replace(self, steps=0, checkpoint_every=0, workers=0)
+
+    def digest(self) -> str:
+        """sha256 of what decides the numbers of a step."""
+        return hashlib.sha256(repr(self.decisive()).encode()).hexdigest()
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of step `step`, counted from 0."""
+        return self.learning_rate * min(1.0, (step + 1) / (self.warmup + 1))
+
+
+@dataclass(frozen=True)
+class TrainingSettings(LoopSettings):
+    """One stage's settings; the defaults are the paper's where it says something (models.md 1.2)."""
+
+    train_text: bool = False
+    """Whether the text encoder is trained with the transformer (stage 0 of a small model) or frozen."""
     text_dropout: float = 0.1
     """Share of the examples that see the bare prefix, which guidance takes as its negative; the paper does not say."""
     shift: float = 5.0
@@ -34,19 +66,9 @@ class TrainingSettings:
     semantic_weight: float = 0.1
     anchors: int = 1
     """Frames of the target whose tokens are anchors; 65 tokens each. The sampler draws one's."""
-    seed: int = 0
-    checkpoint_every: int = 500
-    """Steps; the last step has a checkpoint in any case."""
-    mixed_precision: str = "no"
-    """`no`, `bf16` or `fp16`, as accelerate takes them."""
     gradient_checkpointing: bool = False
     """Blocks are computed again in the backward pass instead of kept."""
 
-    def digest(self) -> str:
-        """sha256 of what decides the numbers of a step: a run goes on under the same only, but may become longer."""
-        decisive = replace(self, steps=0, checkpoint_every=0, gradient_checkpointing=False)
-        return hashlib.sha256(repr(decisive).encode()).hexdigest()
-
-    def rate_at(self, step: int) -> float:
-        """The learning rate of step `step`, counted from 0."""
-        return self.learning_rate * min(1.0, (step + 1) / (self.warmup + 1))
+    def decisive(self) -> Self:
+        """As in any loop; blocks that are computed again give the same numbers."""
+        return replace(super().decisive(), gradient_checkpointing=False)

@@ -12,6 +12,7 @@ import numpy as np
 from sama_model.training.data import Example
 from sama_model.training.pretext import drawn_pretext, told
 from sama_model.training.world.drawing import draw
+from sama_model.training.world.rules import WORLDS
 from sama_model.training.world.samples import drawn, planned
 
 STREAM = 80
@@ -20,13 +21,17 @@ STREAM = 80
 
 @dataclass(frozen=True)
 class StageZero:
-    """Examples of the drawn world for stage 0."""
+    """Examples of a drawn world for stage 0."""
 
     seed: int
     batch: int
     """Examples of a step: `number // batch` is the step that decides between clips and single frames."""
     images: float = 0.5
     """Share of the steps that are of single frames; the paper does not say."""
+    world: str = "full"
+    """One of `WORLDS`."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of edit of the single frames, taken in turn; none: any, by lot."""
 
     def example(self, number: int) -> Example:
         """A perturbed clip with its caption, or one frame of an edit with its instruction."""
@@ -36,16 +41,21 @@ class StageZero:
 
     def image(self, number: int, rng: np.random.Generator) -> Example:
         """One frame, the same of source and target."""
-        sample = drawn(planned(self.seed, number))
+        kind = self.kinds[number % len(self.kinds)] if self.kinds else None
+        rules = WORLDS[self.world]
+        sample = drawn(planned(self.seed, number, kind=kind, rules=rules), rules)
         frame = int(rng.integers(len(sample.source)))
         one = slice(frame, frame + 1)
-        name = f"world {self.seed}/{number} frame {frame}"
+        name = f"{self.world} world {self.seed}/{number} frame {frame}"
         return Example(name, sample.source[one], sample.target[one], sample.plan.instruction, sample.plan.kind)
 
     def clip(self, number: int, rng: np.random.Generator) -> Example:
         """The clip is its own target."""
-        plan = planned(self.seed, number)
-        frames = draw(plan.source).frames
+        rules = WORLDS[self.world]
+        plan = planned(self.seed, number, rules=rules)
+        frames = draw(plan.source, rules).frames
         pretext = drawn_pretext(rng)
         text = told(pretext, plan.source_caption)
-        return Example(f"world {self.seed}/{number}", pretext.perturb(frames, rng), frames, text, pretext.name)
+        return Example(
+            f"{self.world} world {self.seed}/{number}", pretext.perturb(frames, rng), frames, text, pretext.name
+        )

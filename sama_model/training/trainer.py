@@ -1,34 +1,43 @@
-"""The loop of both stages: examples in, better networks out, going on where a killed run left off.
-
-A step's numbers follow from the settings, the examples and the step: no state of a random generator is carried over. On
-one device a resumed run therefore ends in the same bits as one that was never stopped.
-"""
+"""Both stages: a transformer, and in stage 0 the text encoder with it, learns what the velocity of an edit is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
-from accelerate import Accelerator
 from diffusers import AutoencoderKLWan
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
+from sama_model.config import TEXT_TOKENS
 from sama_model.encoders import embed_tokens, encode_video, text_context, tokenize
+from sama_model.reuse import NOTHING, Memory, Reuse
 from sama_model.tokens import Joint
-from sama_model.training import checkpoints
-from sama_model.training.batches import Batch, batch_of, noise_like, step_generator
-from sama_model.training.data import Bad, Examples, Frames, gathered
-from sama_model.training.losses import Losses, losses, noised, shifted_sigmas
+from sama_model.training.batches import Batch, Batches, noise_like, pixels
+from sama_model.training.data import Examples
+from sama_model.training.loop import Drawn, Stop, Tell, fit, never
+from sama_model.training.losses import losses, noised, shifted_sigmas
 from sama_model.training.settings import TrainingSettings
 from sama_model.transformer import SamaTransformer3DModel
 
-AnchorEncoder = Callable[[Frames], Tensor]
-"""(B, N, H, W, 3) uint8 -> (B, N * 65, semantic_dim): a frozen image encoder's 64 pooled tokens and its global one."""
+FEWER_ROWS = Reuse(source=False, text=False, padding=True, times=False, shared_first=False, pruned_last=True, head=True)
+"""What a processor need not compute to train: the padding of the texts, and rows that no loss reads. A GPU would wait
+for the lengths of the texts longer than it computes their padding."""
+
+
+class AnchorEncoder(Protocol):
+    """A frozen image encoder's 64 pooled tokens of each frame and its global one."""
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """(B, N, H, W, 3) uint8 -> (B, N * 65, semantic_dim)."""
+
+    def to(self, device: torch.device) -> object:
+        """Moves it there."""
 
 
 @dataclass(frozen=True)
@@ -62,97 +71,76 @@ class Networks:
         return nn.ModuleDict(modules)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """One step's figures."""
-
-    step: int
-    flow: float
-    semantic: float
-    gradient: float
-    """Norm before it was clipped."""
-    bad: tuple[Bad, ...]
-
-
 def train(
-    networks: Networks, examples: Examples, settings: TrainingSettings, run: Path, tell: Callable[[Progress], None]
-) -> EMAModel:
-    """Trains `networks` in place from the newest checkpoint of `run` on, and returns the average of what was trained.
-
-    Raises:
-        ValueError: more processes than one, whose gradients nothing here would bring together.
-        WeightsError: a checkpoint of other settings or examples, or a damaged one.
-        BadExampleError: a step of which no example can be trained on.
-    """
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
-    if accelerator.num_processes > 1:
-        raise ValueError(
-            f"training runs in one process so far, not in {accelerator.num_processes}: start it without torchrun"
-        )
-    networks.freeze(settings)
-    networks.vae.to(accelerator.device)
-    networks.text_encoder.to(accelerator.device)
-    module = networks.trained(settings)
-    parameters = list(module.parameters())
-    adamw = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    module, optimizer = accelerator.prepare(module, adamw)
-    average = EMAModel(parameters, decay=settings.ema_decay)
-    accelerator.register_for_checkpointing(average)
-    name = f"{settings.digest()} {examples!r}"
-    found = checkpoints.newest(run, name)
-    first = 0
-    if found is not None:
-        accelerator.load_state(str(found[0]))
-        first = found[1].step
-    for step in range(first, settings.steps):
-        tell(one_step(accelerator, optimizer, networks, examples, settings, step))
-        average.step(parameters)
-        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
-            checkpoints.write(run, step + 1, name, lambda folder: accelerator.save_state(str(folder)))
-    return average
-
-
-def one_step(
-    accelerator: Any,
-    optimizer: Any,
     networks: Networks,
     examples: Examples,
     settings: TrainingSettings,
-    step: int,
-) -> Progress:
-    """Examples, loss, gradient, update."""
-    first = step * settings.batch
-    found = gathered(examples, range(first, first + settings.batch))
-    batch = batch_of(found.good, settings, step_generator(settings, step))
-    with accelerator.autocast():
-        loss = batch_losses(networks, batch, settings)
-    accelerator.backward(loss.total)
-    trained = [each for group in optimizer.param_groups for each in group["params"]]
-    norm = accelerator.clip_grad_norm_(trained, settings.clip)
-    for group in optimizer.param_groups:
-        group["lr"] = settings.rate_at(step)
-    optimizer.step()
-    optimizer.zero_grad()
-    return Progress(step, loss.flow.item(), loss.semantic.item(), float(norm), found.bad)
+    run: Path,
+    tell: Tell,
+    stop: Stop = never,
+    part: str = "stage",
+) -> EMAModel:
+    """Trains `networks` in place from the newest checkpoint of `run` on, and returns the average of what was trained.
+
+    Raises as `loop.fit`.
+    """
+    networks.freeze(settings)
+    return fit(Stage(networks, examples, settings, part), settings, run, tell, stop)
 
 
-def batch_losses(networks: Networks, batch: Batch, settings: TrainingSettings) -> Losses:
-    """What the networks say of a batch, against what they should."""
-    device = networks.vae.device
-    with torch.no_grad():
-        source = encode_video(networks.vae, batch.source.to(device))
-        target = encode_video(networks.vae, batch.target.to(device))
-        data = Joint(target, networks.anchors(batch.anchors).to(device))
-    noise = noise_like(data, batch.noise_seed)
-    sigmas = shifted_sigmas(batch.u.to(device), settings.shift)
-    at = noised(data, noise, sigmas)
-    contexts = contexts_of(networks, batch.prompts)
-    said = networks.transformer(at.video, source, at.semantic, sigmas * 1000, contexts)
-    return losses(said, data, noise, settings.semantic_target, settings.semantic_weight)
+@dataclass(frozen=True)
+class Stage:
+    """Stage 0 or 1 as the loop sees it."""
+
+    networks: Networks
+    examples: Examples
+    settings: TrainingSettings
+    part: str
+
+    @property
+    def data(self) -> str:
+        return repr(self.examples)
+
+    @cached_property
+    def module(self) -> nn.ModuleDict:
+        return self.networks.trained(self.settings)
+
+    @property
+    def draw(self) -> Callable[[int], Drawn[Batch]]:
+        return Batches(self.examples, self.settings)
+
+    def place(self, device: torch.device) -> None:
+        self.networks.vae.to(device)
+        self.networks.text_encoder.to(device)
+        self.networks.anchors.to(device)
+
+    def losses(self, content: Batch) -> Mapping[str, Tensor]:
+        """What the networks say of a batch, against what they should."""
+        networks, settings = self.networks, self.settings
+        device = networks.vae.device
+        with torch.no_grad():
+            source = encode_video(networks.vae, pixels(content.source.to(device)))
+            target = encode_video(networks.vae, pixels(content.target.to(device)))
+            data = Joint(target.float(), networks.anchors(content.anchors.to(device)).float())
+        noise = noise_like(data, content.noise_seed)
+        sigmas = shifted_sigmas(content.u.to(device), settings.shift)
+        at = noised(data, noise, sigmas)
+        contexts = contexts_of(networks, content.prompts)
+        memory = Memory(FEWER_ROWS if device.type == "cpu" else NOTHING)
+        said = networks.transformer(at.video, source.float(), at.semantic, sigmas * 1000, contexts, memory)
+        found = losses(said, data, noise, settings.semantic_target, settings.semantic_weight)
+        return {"total": found.total, "flow": found.flow, "semantic": found.semantic}
 
 
 def contexts_of(networks: Networks, prompts: tuple[str, ...]) -> Tensor:
-    """(B, 512, d), the padded rows zero as in inference."""
+    """(B, 512, d), the padded rows zero as in inference; the encoder is only shown as many as the longest prompt has.
+
+    No valid row sees a padded one, so that these need not be computed.
+    """
     tokens = [tokenize(networks.tokenizer, prompt) for prompt in prompts]
     ids, mask = torch.cat([each.ids for each in tokens]), torch.cat([each.mask for each in tokens])
-    return text_context(embed_tokens(networks.text_encoder, ids, mask), mask.to(networks.text_encoder.device))
+    longest = int(mask.sum(dim=1).max())
+    ids, mask = ids[:, :longest], mask[:, :longest]
+    embedded = embed_tokens(networks.text_encoder, ids, mask).float()
+    filled = text_context(embedded, mask.to(networks.text_encoder.device))
+    return nn.functional.pad(filled, (0, 0, 0, TEXT_TOKENS - longest))

@@ -14,9 +14,10 @@ from transformers import ByT5Tokenizer
 
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
 from sama_model.training.data import Example
+from sama_model.training.loop import Progress
 from sama_model.training.settings import TrainingSettings
 from sama_model.training.stage_one import StageOne
-from sama_model.training.trainer import Networks, Progress, train
+from sama_model.training.trainer import Networks, train
 from sama_model.weights import load_text_encoder, load_transformer, load_vae
 from tests.fakes.anchors import PooledColours
 
@@ -53,7 +54,7 @@ def settings(steps: int) -> TrainingSettings:
 
 def said(progress: Progress) -> None:
     """One line a step, for whoever waits for it."""
-    sys.stdout.write(f"{progress.step} {progress.flow}\n")
+    sys.stdout.write(f"{progress.step} {progress.figure('flow')}\n")
     sys.stdout.flush()
 
 

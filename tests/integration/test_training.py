@@ -16,8 +16,9 @@ from sama_model.tiny import TRANSFORMER
 from sama_model.training import checkpoints
 from sama_model.training.batches import batch_of, step_generator
 from sama_model.training.data import Example
+from sama_model.training.loop import Progress
 from sama_model.training.stage_one import StageOne
-from sama_model.training.trainer import Progress, train
+from sama_model.training.trainer import train
 from sama_model.transformer import SamaTransformer3DModel
 from tests.fakes.training import Crops, networks, settings
 
@@ -77,8 +78,8 @@ def test_the_loop_learns_two_examples(tmp_path: Path) -> None:
     fast = replace(settings(30), batch=4, train_text=False, learning_rate=2e-3, checkpoint_every=100)
     train(replace(networks(), transformer=fresh), Two(), fast, tmp_path, told.append)
     first, last = told[:10], told[-10:]
-    assert sum(step.flow for step in last) < 0.8 * sum(step.flow for step in first)
-    assert sum(step.semantic for step in last) < 0.95 * sum(step.semantic for step in first)
+    assert sum(step.figure("flow") for step in last) < 0.8 * sum(step.figure("flow") for step in first)
+    assert sum(step.figure("semantic") for step in last) < 0.95 * sum(step.figure("semantic") for step in first)
 
 
 def write(run: Path, step: int) -> Path:

@@ -12,7 +12,7 @@ from sama_model.training.world.scene import Background, Look, Scene, Thing, rand
 from sama_model.training.world.splits import Split, allowed_colours, held_out_pairs
 
 CLEAR = 20.0
-"""Pixels around a place within which nothing else should be when a thing is added there."""
+"""Pixels of the full world around a place within which nothing else should be when a thing is added there."""
 
 
 @dataclass(frozen=True)
@@ -177,4 +177,4 @@ def is_clear(at: tuple[float, float], scene: Scene, rules: WorldRules) -> bool:
     """Whether nothing comes near the thing that would stand there."""
     mine, _ = path(standing(at, scene.camera), rules)
     paths = [path(thing.motion, rules)[0] for thing in scene.things]
-    return all(float(np.hypot(*(theirs - mine).T).min()) >= CLEAR for theirs in paths)
+    return all(float(np.hypot(*(theirs - mine).T).min()) >= CLEAR * rules.scale for theirs in paths)

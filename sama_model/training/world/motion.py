@@ -13,13 +13,13 @@ from sama_model.training.world.rules import WorldRules
 Array = npt.NDArray[np.float32]
 
 APART = 22.0
-"""Pixels between things in the middle of a clip, unless one crosses another."""
+"""Pixels of the full world between things in the middle of a clip, unless one crosses another."""
 TRIES = 8
 """Places that are drawn before one too near to another is taken."""
 PASSING = 1.2
 """Pixels a frame between a crossing thing and the one that it crosses, at least: neither hides the other for long."""
 EDGE = 8.0
-"""Pixels from the picture's edge at which a bouncing thing turns round."""
+"""Pixels of the full world from the picture's edge at which a bouncing thing turns round."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,15 @@ def path(motion: Motion, rules: WorldRules) -> tuple[Array, Array]:
     start, velocity = (np.array(each, dtype=np.float32) for each in (motion.start, motion.velocity))
     centres = start + frame[:, None] * velocity
     if motion.kind == "bouncing":
-        centres = bounced(centres, np.array([rules.width, rules.height], dtype=np.float32))
+        picture = np.array([rules.width, rules.height], dtype=np.float32)
+        centres = bounced(centres, picture, EDGE * rules.scale)
     return centres, frame * np.float32(motion.spin)
 
 
-def bounced(centres: Array, picture: Array) -> Array:
-    """Straight lines folded back at the picture's edges."""
-    room = picture - 2 * EDGE
-    folded: Array = room - np.abs((centres - EDGE) % (2 * room) - room) + EDGE
+def bounced(centres: Array, picture: Array, edge: float) -> Array:
+    """Straight lines folded back at `edge` pixels from the picture's edges."""
+    room = picture - 2 * edge
+    folded: Array = room - np.abs((centres - edge) % (2 * room) - room) + edge
     return folded.astype(np.float32)
 
 
@@ -93,6 +94,6 @@ def free_place(
     place = (0.0, 0.0)
     for _ in range(TRIES):
         place = (float(rng.uniform(0.15, 0.85)) * rules.width, float(rng.uniform(0.2, 0.8)) * rules.height)
-        if all(np.hypot(place[0] - x, place[1] - y) >= APART for x, y in taken):
+        if all(np.hypot(place[0] - x, place[1] - y) >= APART * rules.scale for x, y in taken):
             break
     return place

@@ -1,4 +1,4 @@
-"""What the drawn world is made of: sizes, vocabulary and grammar, fixed in a frozen record before anything is trained.
+"""What a drawn world is made of: sizes, vocabulary and grammar, fixed in a frozen record before anything is trained.
 
 Results of training are only comparable under the same rules: `digest` names them, and a test pins it. No drawing here.
 """
@@ -259,9 +259,35 @@ class WorldRules:
         """Kinds of edit; the last is made of two of the others."""
         return tuple(templates.kind for templates in self.grammar)
 
+    @property
+    def scale(self) -> float:
+        """How large a picture is beside the full world's: distances between things follow it."""
+        return self.height / 64
+
     def digest(self) -> str:
         """sha256 over all of it."""
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
 WORLD = WorldRules()
+"""The full world."""
+
+SMALL_WORLD = WorldRules(
+    width=56,
+    height=32,
+    frames=5,
+    things=(1, 2),
+    sizes=(("small", 5.0), ("medium", 6.5), ("large", 8.5)),
+    speed=1.2,
+    pan=0.5,
+    variants=4,
+    colours=tuple(colour for colour in COLOURS if colour.name in {"red", "yellow", "green", "blue", "white"}),
+    shapes=tuple(shape for shape in SHAPES if shape.name in {"disc", "square", "triangle", "cross"}),
+    textures=tuple(texture for texture in TEXTURES if texture.name == "plain"),
+    grounds=tuple(ground for ground in GROUNDS if ground.name in {"sand", "water", "grass", "sky"}),
+    styles=tuple(style for style in STYLES if style.name in {"sepia", "monochrome", "negative", "night"}),
+)
+"""One that a processor can learn: half the size, fewer frames and fewer words, the same grammar."""
+
+WORLDS = {"full": WORLD, "small": SMALL_WORLD}
+"""By the name that settings have for them."""

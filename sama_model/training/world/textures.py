@@ -45,6 +45,13 @@ def ground_texture(rules: WorldRules, name: str, variant: int) -> npt.NDArray[np
     return np.asarray(np.clip(whole, 0, 255), dtype=np.uint8)
 
 
+def every_texture(rules: WorldRules) -> None:
+    """Makes all of the grounds' textures, which are then kept."""
+    for ground in rules.grounds:
+        for variant in range(rules.variants):
+            ground_texture(rules, ground.name, variant)
+
+
 def relief(ground: Ground, seed: int) -> Array:
     """(SIDE, SIDE) of mean near 0: how dark or light a ground is where."""
     field = noise(seed, ground.spectrum, ground.stretch)

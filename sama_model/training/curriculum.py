@@ -1,0 +1,156 @@
+"""Everything that decides a small model, from nothing to its weights: one frozen record, read from a TOML file.
+
+The sections of a file are the fields of `Curriculum`; what a section leaves out has the default of its record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from sama_model.config import Recipe, TextEncoderSizes, TransformerSizes
+from sama_model.errors import WeightsError
+from sama_model.training.image_encoder import ImageEncoderSettings
+from sama_model.training.settings import TrainingSettings
+from sama_model.training.stage_one import StageOne
+from sama_model.training.stage_zero import StageZero
+from sama_model.training.vae import VaeSettings
+from sama_model.training.world.rules import WORLDS
+
+COMMITTED = Path(__file__).with_name("curricula")
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How a shot is cut for the weights: see `config.Geometry`."""
+
+    stride: int
+    lead: int
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """One small model."""
+
+    name: str
+    """Of the weights."""
+    world: str
+    """One of `WORLDS`: its picture is the working size, its frames are a chunk's."""
+    seed: int
+    """Of the examples, and of the networks before they are trained."""
+    vae: VaeSettings
+    image_encoder: ImageEncoderSettings
+    text_encoder: TextEncoderSizes
+    """Its vocabulary is the tokenizer's."""
+    transformer: TransformerSizes
+    stage_zero: TrainingSettings
+    stage_one: TrainingSettings
+    sampling: Recipe
+    """The card's preset `quality`."""
+    chunks: Chunks
+    seconds_per_frame: float
+    """The card's estimate on `reference_device`."""
+    reference_device: str
+    images: float = 0.5
+    """Share of stage 0's steps that are of single frames."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of edit, taken in turn; none: any, by lot."""
+
+    def __post_init__(self) -> None:
+        if self.world not in WORLDS:
+            raise ValueError(f"there is no world {self.world!r}; there are {', '.join(WORLDS)}")
+        if (self.transformer.latent_channels, self.transformer.text_dim) != (
+            self.vae.sizes.z_dim,
+            self.text_encoder.dim,
+        ):
+            raise ValueError(
+                "the transformer's latent_channels and text_dim must be the VAE's z_dim and the text's dim"
+            )
+        if not self.stage_zero.train_text or self.stage_one.train_text:
+            raise ValueError("the text encoder is trained in stage 0 and frozen in stage 1: set train_text so")
+
+    def digest(self) -> str:
+        """sha256 over all of it."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+    def data(self) -> str:
+        """sha256 of what decides every example: the world's rules, seeds, kinds and mixture."""
+        decisive = (WORLDS[self.world].digest(), self.zeroth(), self.first(), self.clips())
+        return hashlib.sha256(repr(decisive).encode()).hexdigest()
+
+    def clips(self) -> StageOne:
+        """The VAE's examples: clips of every kind."""
+        return StageOne(self.seed + 1, self.world)
+
+    def zeroth(self) -> StageZero:
+        """Stage 0's examples."""
+        return StageZero(self.seed + 2, self.stage_zero.batch, self.images, self.world, self.kinds)
+
+    def first(self) -> StageOne:
+        """Stage 1's examples."""
+        return StageOne(self.seed + 3, self.world, self.kinds)
+
+    def shortened(self, steps: int) -> Curriculum:
+        """At most so many steps a part: to see that everything runs."""
+        vae, images = self.vae.loop, self.image_encoder.loop
+        return replace(
+            self,
+            vae=replace(self.vae, loop=replace(vae, steps=min(steps, vae.steps))),
+            image_encoder=replace(self.image_encoder, loop=replace(images, steps=min(steps, images.steps))),
+            stage_zero=replace(self.stage_zero, steps=min(steps, self.stage_zero.steps)),
+            stage_one=replace(self.stage_one, steps=min(steps, self.stage_one.steps)),
+        )
+
+
+_RECORD = TypeAdapter(Curriculum)
+
+
+def committed(name: str) -> Curriculum:
+    """One of the curricula that come with the package.
+
+    Raises:
+        WeightsError: there is none of that name.
+    """
+    path = COMMITTED / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(each.stem for each in COMMITTED.glob("*.toml")))
+        raise WeightsError(f"there is no curriculum '{name}'; there are {known}, or give a .toml file")
+    return read(path)
+
+
+def read(path: Path) -> Curriculum:
+    """A curriculum's file as its record.
+
+    Raises:
+        WeightsError: it cannot be read, or a key is missing, unknown or has a wrong value; the key is named.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        curriculum = _RECORD.validate_python(raw)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); give a curriculum's .toml file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise WeightsError(f"{path}: not TOML ({error})") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise WeightsError(f"{path}: {problems}") from error
+    if unknown := unknown_keys(raw, asdict(curriculum)):
+        raise WeightsError(f"{path}: unknown keys {', '.join(unknown)}; take them out, or mend their names")
+    return curriculum
+
+
+def unknown_keys(raw: Mapping[str, object], known: Mapping[str, object], within: str = "") -> list[str]:
+    """Keys of a file that no record has."""
+    found = []
+    for key, value in raw.items():
+        its = known.get(key)
+        if key not in known:
+            found.append(f"{within}{key}")
+        elif isinstance(value, Mapping) and isinstance(its, Mapping):
+            found += unknown_keys(value, its, f"{within}{key}.")
+    return found

@@ -1,0 +1,83 @@
+"""From nothing to weights: tokenizer, VAE, image encoder, stage 0, stage 1, and a folder that the editor loads.
+
+FOLDER/{vae,image_encoder,stage_zero,stage_one}/      checkpoints of the parts
+FOLDER/released/ weights/NAME/                        see `release`
+
+Every part goes on from its newest checkpoint, and a finished one takes no time: the same call after a kill or a pause
+ends in the same weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from sama_model.installed import InstalledWeights
+from sama_model.training.curriculum import Curriculum
+from sama_model.training.image_encoder import trained_image_encoder
+from sama_model.training.loop import Stop, Tell, adopt, never, seeded
+from sama_model.training.release import released
+from sama_model.training.tokenizer import learned
+from sama_model.training.trainer import Networks, train
+from sama_model.training.vae import trained_vae
+from sama_model.training.world.rules import WORLDS
+from sama_model.training.world.textures import every_texture
+from sama_model.transformer import SamaTransformer3DModel
+from sama_model.weights import new_text_encoder
+
+PARTS = ("vae", "image_encoder", "stage_zero", "stage_one")
+"""As the progress names them, in their order."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of it."""
+
+    weights: Path
+    """The folder of the weights; the one above it is a weights folder."""
+    installed: InstalledWeights
+    data: str
+    """Digest of the examples."""
+
+
+def build(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) -> Built:
+    """Trains what is not yet trained in `folder`, and writes the weights.
+
+    Raises:
+        PausedError: `stop` said so; the same call goes on.
+        WeightsError: a checkpoint in it is damaged, or of another curriculum.
+    """
+    every_texture(WORLDS[curriculum.world])  # before processes part: each would make them for itself
+    networks = Networks(
+        vae=trained_vae(curriculum.vae, curriculum.clips(), folder / "vae", tell, stop),
+        anchors=trained_image_encoder(
+            curriculum.image_encoder,
+            curriculum.transformer.semantic_dim,
+            curriculum.world,
+            folder / "image_encoder",
+            tell,
+            stop,
+        ),
+        tokenizer=learned(WORLDS[curriculum.world], curriculum.seed, curriculum.text_encoder.vocab),
+        text_encoder=seeded(lambda: new_text_encoder(curriculum.text_encoder), curriculum.seed),
+        transformer=seeded(lambda: new_transformer(curriculum), curriculum.seed),
+    )
+    stages = (
+        ("stage_zero", curriculum.zeroth(), curriculum.stage_zero),
+        ("stage_one", curriculum.first(), curriculum.stage_one),
+    )
+    for part, examples, settings in stages:
+        average = train(networks, examples, settings, folder / part, tell, stop, part)
+        adopt(average, networks.trained(settings))
+    installed = released(networks, curriculum, folder)
+    return Built(folder / "weights" / curriculum.name, installed, curriculum.data())
+
+
+def new_transformer(curriculum: Curriculum) -> SamaTransformer3DModel:
+    """Diffusers' default initialisation, but that it says nothing at first: a velocity of zero."""
+    transformer: SamaTransformer3DModel = SamaTransformer3DModel.of(curriculum.transformer)
+    nn.init.zeros_(transformer.proj_out.weight)
+    nn.init.zeros_(transformer.semantic_head.proj.weight)
+    return transformer

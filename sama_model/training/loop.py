@@ -1,0 +1,205 @@
+"""The loop of every part: batches in, a better module out, going on where a killed run left off.
+
+A step's numbers follow from the settings, the data and the step: no state of a random generator is carried over. On
+one device a resumed run therefore ends in the same bits as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from sama_model.training import checkpoints
+from sama_model.training.data import Bad
+from sama_model.training.settings import LoopSettings
+
+AHEAD = 4
+"""Batches that each drawing process has ready."""
+
+Content = TypeVar("Content")
+Made = TypeVar("Made")
+
+
+class PausedError(Exception):
+    """The run was told to stop: what was done is in a checkpoint, and the same call goes on from there."""
+
+
+@dataclass(frozen=True)
+class Drawn(Generic[Content]):
+    """What a step is shown, on the CPU."""
+
+    content: Content
+    bad: tuple[Bad, ...] = ()
+    """Examples that were left out of it."""
+
+
+class Task(Protocol[Content]):
+    """What is trained, on what, to say what."""
+
+    @property
+    def part(self) -> str:
+        """What it is called in the progress."""
+
+    @property
+    def data(self) -> str:
+        """Names the data in checkpoints."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
+
+    @property
+    def draw(self) -> Callable[[int], Drawn[Content]]:
+        """A step's batch by its number alone, whatever process draws it."""
+
+    def place(self, device: torch.device) -> None:
+        """Puts there what is used and not trained."""
+
+    def losses(self, content: Content) -> Mapping[str, Tensor]:
+        """Scalars by name; `total` is what is made small."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step's figures."""
+
+    part: str
+    step: int
+    """Counted from 0."""
+    steps: int
+    """Of the part."""
+    figures: tuple[tuple[str, float], ...]
+    """Losses by name."""
+    gradient: float
+    """Norm before it was clipped."""
+    bad: tuple[Bad, ...]
+
+    def figure(self, name: str) -> float:
+        """The loss of this name."""
+        return dict(self.figures)[name]
+
+
+Tell = Callable[[Progress], None]
+Stop = Callable[[], bool]
+
+
+def never() -> bool:
+    """No reason to stop."""
+    return False
+
+
+def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop: Stop = never) -> EMAModel:
+    """Trains the task's module in place from the newest checkpoint of `run` on, and returns its average.
+
+    `stop` is asked after every step.
+
+    Raises:
+        PausedError: `stop` said so before the last step.
+        ValueError: more processes than one, whose gradients nothing here would bring together.
+        WeightsError: a checkpoint of other settings or data, or a damaged one.
+        BadExampleError: a step of which no example can be trained on.
+    """
+    accelerator = Accelerator()
+    if accelerator.num_processes > 1:
+        raise ValueError(
+            f"training runs in one process so far, not in {accelerator.num_processes}: start it without torchrun"
+        )
+    task.place(accelerator.device)
+    parameters = list(task.module.parameters())
+    adamw = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    _, optimizer = accelerator.prepare(task.module, adamw)
+    average = EMAModel(parameters, decay=settings.ema_decay, foreach=True)
+    accelerator.register_for_checkpointing(average)
+    name = f"{settings.digest()} {task.data}"
+    found = checkpoints.newest(run, name)
+    first = 0
+    if found is not None:
+        accelerator.load_state(str(found[0]))
+        first = found[1].step
+    steps = range(first, settings.steps)
+    for step, drawn in zip(steps, ahead(task.draw, steps, settings.workers), strict=True):
+        tell(one_step(accelerator, optimizer, task, settings, step, drawn))
+        average.step(parameters)
+        last = step + 1 == settings.steps
+        stopped = stop() and not last
+        if last or stopped or (step + 1) % settings.checkpoint_every == 0:
+            checkpoints.write(run, step + 1, name, lambda folder: accelerator.save_state(str(folder)))
+        if stopped:
+            raise PausedError(f"{task.part}: stopped after {step + 1} of {settings.steps} steps")
+    return average
+
+
+def one_step(
+    accelerator: Any, optimizer: Any, task: Task[Content], settings: LoopSettings, step: int, drawn: Drawn[Content]
+) -> Progress:
+    """Loss, gradient, update."""
+    lower = settings.mixed_precision == "bf16"
+    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=lower):
+        losses = task.losses(drawn.content)
+    accelerator.backward(losses["total"])
+    trained = [each for group in optimizer.param_groups for each in group["params"]]
+    norm = accelerator.clip_grad_norm_(trained, settings.clip)
+    for group in optimizer.param_groups:
+        group["lr"] = settings.rate_at(step)
+    optimizer.step()
+    optimizer.zero_grad()
+    figures = tuple((name, loss.item()) for name, loss in losses.items())
+    return Progress(task.part, step, settings.steps, figures, float(norm), drawn.bad)
+
+
+# -- drawing ----------------------------------------------------------------------------------------------------------
+
+
+class _Steps(Dataset[Drawn[Content]]):
+    """Batches by their place in a range of steps."""
+
+    def __init__(self, draw: Callable[[int], Drawn[Content]], steps: range) -> None:
+        self.draw = draw
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, place: int) -> Drawn[Content]:
+        return self.draw(self.steps[place])
+
+
+def ahead(draw: Callable[[int], Drawn[Content]], steps: range, workers: int) -> Iterator[Drawn[Content]]:
+    """The batches of `steps` in their order, drawn by so many processes ahead of whoever takes them."""
+    loader = DataLoader(
+        _Steps(draw, steps),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
+        collate_fn=unchanged,
+    )
+    return iter(loader)
+
+
+def unchanged(drawn: Any) -> Any:
+    """A batch is made where it is drawn."""
+    return drawn
+
+
+# -- ends -------------------------------------------------------------------------------------------------------------
+
+
+def seeded(make: Callable[[], Made], seed: int) -> Made:
+    """What `make` makes of torch's random numbers, the same each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def adopt(average: EMAModel, module: nn.Module) -> None:
+    """Puts the average in the place of what was trained, and freezes it."""
+    average.copy_to(module.parameters())
+    module.requires_grad_(False).eval()

@@ -1,0 +1,124 @@
+"""The small VAE: Wan's class with small widths, trained on clips of the world, and the statistics of its latents.
+
+L = mean |x_hat - x| + gradient * mean |grad x_hat - grad x| + kl * mean KL        x (B, 3, T, H, W) in [-1, 1]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor, nn
+
+from sama_model.config import VaeSizes
+from sama_model.training.batches import pixels
+from sama_model.training.data import Examples, gathered
+from sama_model.training.loop import Drawn, Stop, Tell, adopt, fit, never, seeded
+from sama_model.training.settings import LoopSettings
+from sama_model.weights import new_vae
+
+MEASURED = 8
+"""Batches, behind those of the training, on which the latents' statistics are measured."""
+
+
+@dataclass(frozen=True)
+class VaeSettings:
+    """How the VAE is trained."""
+
+    sizes: VaeSizes
+    loop: LoopSettings
+    kl: float = 1e-5
+    """Weight of the divergence from a standard normal, a mean over the latents' numbers as the others are of pixels."""
+    gradient: float = 1.0
+    """Weight of the error of the pictures' differences along x and y, which keeps edges sharp."""
+
+    def objective(self) -> str:
+        """What decides a step beside the loop."""
+        return f"{self.sizes} {self.kl} {self.gradient}"
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of a step."""
+
+    frames: Tensor
+    """(B, T, H, W, 3) uint8."""
+    noise_seed: int
+
+
+@dataclass(frozen=True)
+class ClipBatches:
+    """Sources and targets of examples in turn."""
+
+    examples: Examples
+    settings: LoopSettings
+
+    def __call__(self, step: int) -> Drawn[Clips]:
+        """Raises BadExampleError like `gathered`."""
+        first = step * self.settings.batch
+        found = gathered(self.examples, range(first, first + self.settings.batch))
+        frames = [example.target if i % 2 else example.source for i, example in enumerate(found.good)]
+        return Drawn(Clips(torch.from_numpy(np.stack(frames)), step), found.bad)
+
+
+@dataclass(frozen=True)
+class VaeTask:
+    """The VAE as the loop sees it."""
+
+    vae: AutoencoderKLWan
+    settings: VaeSettings
+    draw: Callable[[int], Drawn[Clips]]
+    data: str
+    part: str = "vae"
+
+    @property
+    def module(self) -> nn.Module:
+        module: nn.Module = self.vae
+        return module
+
+    def place(self, device: torch.device) -> None:
+        """Nothing is used that is not trained."""
+
+    def losses(self, content: Clips) -> Mapping[str, Tensor]:
+        video = pixels(content.frames.to(self.vae.device))
+        posterior = self.vae.encode(video).latent_dist
+        generator = torch.Generator().manual_seed(content.noise_seed)
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
+        said = self.vae.decode(posterior.mean + posterior.std * noise).sample.float()
+        error = said - video
+        l1, gradient = error.abs().mean(), sum(error.diff(dim=axis).abs().mean() for axis in (-1, -2))
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        total = l1 + self.settings.gradient * gradient + self.settings.kl * kl
+        return {"total": total, "l1": l1, "gradient": gradient, "kl": kl}
+
+
+def trained_vae(
+    settings: VaeSettings, examples: Examples, run: Path, tell: Tell, stop: Stop = never
+) -> AutoencoderKLWan:
+    """The VAE, frozen, its latents' mean and deviation in its configuration, as Wan's are. Raises as `loop.fit`."""
+    vae = seeded(lambda: new_vae(settings.sizes), settings.loop.seed)
+    draw = ClipBatches(examples, settings.loop)
+    adopt(
+        fit(VaeTask(vae, settings, draw, f"{settings.objective()} {examples!r}"), settings.loop, run, tell, stop), vae
+    )
+    mean, std = measured(vae, [draw(settings.loop.steps + i).content.frames for i in range(MEASURED)])
+    vae.register_to_config(latents_mean=mean, latents_std=std)
+    return vae
+
+
+@torch.no_grad()
+def measured(vae: AutoencoderKLWan, batches: list[Tensor]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of every latent channel over clips (B, T, H, W, 3) uint8."""
+    found = [vae.encode(pixels(frames.to(vae.device))).latent_dist.mode() for frames in batches]
+    latents = torch.cat(found).double().transpose(0, 1).flatten(1)
+    return rounded(latents.mean(dim=1)), rounded(latents.std(dim=1))
+
+
+def rounded(values: Tensor) -> list[float]:
+    """Four digits, as Wan's statistics have."""
+    return [round(value, 4) for value in values.tolist()]
