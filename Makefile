@@ -7,7 +7,7 @@ DEMO := demo
 INSTALLED := .venv/.installed
 COMPILED := .venv/.compiled
 
-.PHONY: help install demo test test-kubernetes test-footage test-faults test-database test-cluster test-browser lint benchmark clean
+.PHONY: help install demo test test-kubernetes test-footage test-model test-faults test-database test-cluster test-browser lint benchmark clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test-kubernetes: install  ## flows, pods and faults on the cluster double
 
 test-footage: install  ## long clips of ../shared through the whole chain, where they are there
 	$(BIN)/pytest -n 2 --dist worksteal -m footage
+
+test-model: install  ## the network's exact variants (parallel, compiled, offloaded), training, evaluation
+	$(BIN)/pytest -n 2 --dist worksteal -m model
 
 test-faults: install  ## 200 scripted and 25 real schedules of faults against the cluster double
 	FAULT_SEEDS=200 FAULT_WORKER_SEEDS=25 $(BIN)/pytest -q -s -m kubernetes tests/integration/test_kubernetes_faults.py

@@ -82,11 +82,11 @@ def prepared(
     return request
 
 
-WHOLE_AND_LONG = "vfr_360p.mp4"
+LONG = (*PARTS, "vfr_360p.mp4")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.footage) if name == WHOLE_AND_LONG else name for name in READ]
+    "name", [pytest.param(name, marks=pytest.mark.footage) if name in LONG else name for name in READ]
 )
 def test_untouched_clips_come_back_bit_for_bit_with_their_times_and_sound(
     shared: Path, tmp_path: Path, name: str

@@ -23,6 +23,8 @@ from sama_model.pipeline import SamaPipeline
 from sama_model.reuse import NOTHING, CombinationError, Reuse
 from tests.fakes.three_layers import FRAMES, latents, near, three_layers
 
+pytestmark = pytest.mark.model
+
 
 @pytest.fixture
 def pipeline() -> SamaPipeline:

@@ -18,6 +18,8 @@ from sama_model.rows import share_of
 from sama_model.semantic import SemanticHead
 from tests.fakes.three_layers import FRAMES, near, three_layers
 
+pytestmark = pytest.mark.model
+
 PROCESSES = 2
 
 

@@ -18,6 +18,8 @@ from sama_model.editors.sama import load_tiny
 from sama_model.errors import WeightsError
 from sama_model.pipeline import SamaPipeline
 
+pytestmark = pytest.mark.model
+
 LOAD_AND_EDIT = """
 import hashlib, sys
 import numpy as np, torch

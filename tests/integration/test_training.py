@@ -22,6 +22,8 @@ from sama_model.training.trainer import train
 from sama_model.transformer import SamaTransformer3DModel
 from tests.fakes.training import Crops, networks, settings
 
+pytestmark = pytest.mark.model
+
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = Crops(StageOne(seed=1))
 STEPS = 5

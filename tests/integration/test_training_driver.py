@@ -35,6 +35,8 @@ from sama_model.training.world.rules import SMALL_WORLD
 from sama_model.training.world.samples import drawn, planned
 from sama_model.weights import empty_text_encoder, empty_transformer, empty_vae
 
+pytestmark = pytest.mark.model
+
 REPOSITORY = Path(__file__).parents[2]
 FILE = REPOSITORY / "tests" / "fakes" / "micro.toml"
 MICRO = read(FILE)

@@ -21,6 +21,8 @@ from sama_model.training.world.rules import WORLD
 from sama_model.training.world.samples import planned
 from sama_model.training.world.splits import Split, kinds
 
+pytestmark = pytest.mark.model
+
 Frames = np.ndarray
 SEED = 40
 

@@ -16,6 +16,8 @@ from sama_model.backends import BackendError, backend, exact_names, set_backend,
 from sama_model.transformer import SamaTransformer3DModel
 from tests.unit.test_sama_transformer import SIZES, inputs
 
+pytestmark = pytest.mark.model
+
 
 def test_an_unknown_back_end_is_answered_with_the_known_ones() -> None:
     with pytest.raises(BackendError, match=r"no attention back end 'fastest'; there are fa3_fwd, .*native"):

@@ -25,6 +25,8 @@ from tasks.exits import Exit, exit_code, translated
 from tests.fakes.three_layers import FRAMES, THREE_LAYERS, latents, near, three_layers
 from tests.unit.test_sama_transformer import inputs
 
+pytestmark = pytest.mark.model
+
 GIB = 2**30
 NEEDS = Needs(TransformerSizes(), transformer_bytes=28_601_000_000, vae_bytes=507_600_000, vae_width=96, itemsize=2)
 """SAMA-14B's as released: the transformer in bfloat16, the VAE in float32."""
