@@ -70,7 +70,7 @@ def grade(folder: Path, frames: int) -> None:
     source = looped(folder, frames, (640, 384))
     (folder / "long.csv").write_text(f"source,instruction,editor,output\n{source.name},warmer,grade,out.mp4\n")
     command = [str(Path(sys.executable).with_name("samaflow")), "edit", "long.csv", "--json"]
-    with timed(f"edit of {frames} frames"):
+    with timed("edit"):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr[-2000:] + done.stdout[-2000:])
