@@ -20,6 +20,7 @@ from tests.fakes.cluster.clock import SimulatedClock
 from tests.fakes.cluster.faults import FlowKilledError
 from tests.fakes.cluster.flow import ScriptedFlow, cluster_of, video
 from tests.fakes.cluster.world import World
+from tests.fakes.command import wait_until
 from tests.fakes.s3 import BUCKET, ENVIRON, s3_server
 
 pytestmark = pytest.mark.kubernetes
@@ -109,13 +110,14 @@ def test_what_a_flow_leaves_that_dies_after_its_last_delivery_is_ended_and_paid(
 
     def fall_silent() -> None:
         if len(world.cluster.controller.pods(running=True)) == 2:
+            wait_until(lambda: flow.pods_seen_running() == 2, "the flow's watches to say that both pods run")
             server.trouble = lambda _: 503
             server.drop_watches()
 
     clock = world.clock
     assert isinstance(clock, SimulatedClock)
-    clock.on_step.append(fall_silent)
     with world.flow() as flow:
+        clock.on_step.append(fall_silent)
         editing = flow.edit([video(0, 2)])
         next(editing)  # by its markers: that its pods have ended, the API server does not say
         with pytest.raises(FlowKilledError):

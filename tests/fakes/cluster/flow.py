@@ -131,6 +131,10 @@ class ScriptedFlow:
         if "db" in self.run.__dict__:
             self.run.db.close()
 
+    def pods_seen_running(self) -> int:
+        """How many its watches, which run in threads of their own, have said to run."""
+        return sum(pod.started_at is not None and not gone for pod, gone in self.executor._mirror.pods.all())
+
     def edit(self, videos: Iterable[Prepared]) -> Iterator[str]:
         """Ids of the jobs in the order in which all their chunks are edited; each is recorded as delivered."""
         for prepared in self.dispatcher.edit(videos, self.split):
