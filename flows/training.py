@@ -27,6 +27,8 @@ def evaluate(
 ) -> None:
     """Edit held-out clips of the drawn world and compare with the exact answers: success, PSNR, SSIM, motion."""
     with problems():
+        if sheet is not None and sheet.is_dir():
+            raise PermanentError(f"{sheet}: this is a folder; name a PNG file in it")
         if sheet is not None and not sheet.absolute().parent.is_dir():
             raise PermanentError(f"{sheet}: there is no folder of that name; make it, or name another file")
         from flows import evaluate as evaluating  # here: it draws, and loads the model

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote
 
 import sql
@@ -24,6 +25,7 @@ from edits.errors import (
     shortened,
     without,
 )
+from edits.keys import sha256_of
 from edits.manifest import ManifestRow, read_manifest, validate_rows
 from edits.media import child
 from edits.media.deliverables import DELIVERABLES
@@ -108,6 +110,23 @@ def source_file(run: Run, uri: str) -> Path:
     with run.lock(f"copy {uri}"):
         endpoint = run.settings.endpoint_url
         return copy_source(uri, fingerprint(uri, endpoint), run.settings.state_folder / "sources", endpoint)
+
+
+def proven(run: Run, uri: str, action: Literal["still", "lut"]) -> str:
+    """Digest of a file that rows name beside their source, gone through by a media child: once a run, however many
+    rows name it.
+
+    Raises:
+        OSError: it cannot be read.
+        SourceError: it is not what the child's `action` asks for.
+    """
+    path = source_file(run, uri)
+    digest = sha256_of(path)
+    with run.lock(f"{action} {digest}"):
+        if (action, digest) not in run.proven:
+            child.run(action, path, run.limits)
+            run.proven.add((action, digest))
+    return digest
 
 
 def index_of_row(run: Run, row: ManifestRow, *, quick: bool = False) -> FrameIndex:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from edits.errors import RowError, SourceError, StateError, sentence, shortened
 from edits.job import EditJob
 from edits.keys import sha256_of
-from edits.media import child
 from edits.media.records import LutFile
 from edits.rows import ManifestRow
-from tasks.intake import source_file
+from tasks.intake import proven, source_file
 from tasks.run import Run
 
 
@@ -21,22 +20,11 @@ def digest_of_lut(run: Run, row: ManifestRow) -> str:
     if not row.lut:
         return ""
     try:
-        return _digest_of(run, row.lut)
+        return proven(run, row.lut, "lut")
     except OSError as error:
         raise _wrong(row, f"the LUT cannot be read: {error.strerror}.", "Check the path.") from error
     except SourceError as error:
         raise _wrong(row, sentence(str(error)), "Give a .cube file that shows camera log in BT.709.") from error
-
-
-def _digest_of(run: Run, uri: str) -> str:
-    """Each LUT is gone through once a run, however many rows name it."""
-    path = source_file(run, uri)
-    digest = sha256_of(path)
-    with run.lock(f"lut {digest}"):
-        if digest not in run.proven:
-            child.run("lut", path, run.limits)
-            run.proven.add(digest)
-    return digest
 
 
 def _wrong(row: ManifestRow, problem: str, remedy: str) -> RowError:

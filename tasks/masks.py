@@ -8,11 +8,10 @@ from urllib.parse import unquote
 from edits.errors import RowError, SourceError, StateError, sentence, shortened
 from edits.job import EditJob
 from edits.keys import sha256_of
-from edits.media import child
 from edits.media.givenmask import STILLS
 from edits.media.records import FrameIndex, GivenMask
 from edits.rows import ManifestRow
-from tasks.intake import index_of, source_file
+from tasks.intake import index_of, proven, source_file
 from tasks.run import Run
 
 
@@ -26,7 +25,7 @@ def digest_of_mask(run: Run, row: ManifestRow, index: FrameIndex) -> str:
         return ""
     try:
         if _is_still(row.mask):
-            return _digest_of_still(run, row.mask)
+            return proven(run, row.mask, "still")
         found = index_of(run, row.mask, row.line)
     except OSError as error:
         raise _wrong(row, f"the mask cannot be read: {error.strerror}.", "Check the path.") from error
@@ -36,17 +35,6 @@ def digest_of_mask(run: Run, row: ManifestRow, index: FrameIndex) -> str:
         said = f"the mask has {found.frames} frames, the source {index.frames}."
         raise _wrong(row, said, "Give one with a frame for each of the source's, or one picture for all.")
     return found.sha256
-
-
-def _digest_of_still(run: Run, uri: str) -> str:
-    """Each picture is decoded once a run, however many rows name it."""
-    path = source_file(run, uri)
-    digest = sha256_of(path)
-    with run.lock(f"mask {digest}"):
-        if digest not in run.proven:
-            child.run("still", path, run.limits)
-            run.proven.add(digest)
-    return digest
 
 
 def _wrong(row: ManifestRow, problem: str, remedy: str) -> RowError:

@@ -64,8 +64,8 @@ class Run:
         self.events = Events(settings)
         self.outputs: dict[str, int] = {}
         """Which line writes which output URI."""
-        self.proven: set[str] = set()
-        """Digests of files that rows name beside their source and that have proven to be what they should be."""
+        self.proven: set[tuple[str, str]] = set()
+        """Kinds and digests of files that rows name beside their source and that are what they should be."""
         self.edited: dict[str, Marker] = {}
         """Markers that workers of this run's dispatches wrote, by chunk key."""
         self.checks: dict[str, tuple[Check, ...]] = {}

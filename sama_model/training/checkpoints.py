@@ -28,7 +28,7 @@ class Checkpoint:
     step: int
     """Steps done."""
     settings: str
-    """What it was made under: digest of the settings, and the examples."""
+    """What it was made under: digest of the settings, the examples, and what was there before."""
     files: tuple[tuple[str, str], ...]
     """Names and sha256."""
 
@@ -76,7 +76,10 @@ def newest(run: Path, settings: str) -> tuple[Path, Checkpoint] | None:
     folder = folders[-1]
     checkpoint = read(folder / MARKER)
     if checkpoint.settings != settings:
-        raise WeightsError(f"{folder}: made under other settings or examples; give the run a folder of its own")
+        raise WeightsError(
+            f"{folder}: made under other settings or examples, or from other networks; remove {run} to begin "
+            "this part again, or give the run a folder of its own"
+        )
     for name, digest in checkpoint.files:
         path = folder / name
         if not path.is_file() or sha256(path) != digest:

@@ -24,6 +24,7 @@ from sama_model.training.loop import Drawn, Stop, Tell, fit, never
 from sama_model.training.losses import losses, noised, shifted_sigmas
 from sama_model.training.settings import TrainingSettings
 from sama_model.transformer import SamaTransformer3DModel
+from sama_model.weights import digest_of
 
 FEWER_ROWS = Reuse(source=False, text=False, padding=True, times=False, shared_first=False, pruned_last=True, head=True)
 """What a processor need not compute to train: the padding of the texts, and rows that no loss reads. A GPU would wait
@@ -63,6 +64,17 @@ class Networks:
         if settings.gradient_checkpointing:
             self.transformer.enable_gradient_checkpointing()
 
+    def digest(self) -> str:
+        """Of every parameter, in 64 hex digits: what a stage begins with decides what comes of it as its settings do.
+
+        Statistics that are measured on a trained network follow from it; a GPU may round them otherwise the next time.
+        """
+        everything = nn.ModuleDict({"transformer": self.transformer, "text_encoder": self.text_encoder})
+        everything["vae"] = self.vae
+        if isinstance(self.anchors, nn.Module):
+            everything["anchors"] = self.anchors
+        return digest_of(dict(everything.named_parameters()))
+
     def trained(self, settings: TrainingSettings) -> nn.ModuleDict:
         """One module of all that is trained."""
         modules: dict[str, nn.Module] = {"transformer": self.transformer}
@@ -85,7 +97,8 @@ def train(
     Raises as `loop.fit`.
     """
     networks.freeze(settings)
-    return fit(Stage(networks, examples, settings, part), settings, run, tell, stop)
+    data = f"{examples!r} networks {networks.digest()}"
+    return fit(Stage(networks, examples, settings, part, data), settings, run, tell, stop)
 
 
 @dataclass(frozen=True)
@@ -96,10 +109,8 @@ class Stage:
     examples: Examples
     settings: TrainingSettings
     part: str
-
-    @property
-    def data(self) -> str:
-        return repr(self.examples)
+    data: str
+    """The examples, and the networks as they were at the beginning: a checkpoint of others is none of this stage."""
 
     @cached_property
     def module(self) -> nn.ModuleDict:

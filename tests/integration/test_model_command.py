@@ -291,6 +291,7 @@ def test_random_weights_are_evaluated_at_their_own_size_and_do_nothing_that_was_
     assert len(found["samples"]) == 2
     for wrong, message in (
         (("nothere",), "has no weights 'nothere'"),
+        (("tiny", "--sheet", "."), ".: this is a folder"),
         (("tiny", "--sheet", "no/sheet.png"), "no/sheet.png: there is no folder of that name"),
     ):
         refused = evaluate(*wrong)

@@ -38,6 +38,15 @@ def trained(run: Path, steps: int = STEPS) -> tuple[dict[str, torch.Tensor], lis
     return tensors, average.shadow_params, told
 
 
+def test_a_stage_does_not_go_on_with_another_vae(tmp_path: Path) -> None:
+    train(networks(), EXAMPLES, settings(2), tmp_path, lambda progress: None)
+    other = networks()
+    with torch.no_grad():
+        other.vae.encoder.conv_in.bias[0] += 1e-3
+    with pytest.raises(WeightsError, match=r"00000002: made .* from other networks; remove .* to begin"):
+        train(other, EXAMPLES, settings(4), tmp_path, lambda progress: None)
+
+
 def killed_after(run: Path, step: int) -> None:
     """A process of its own, ended by SIGKILL once it has said that it has done the step."""
     command = [sys.executable, "-m", "tests.fakes.training", str(run), "100"]
