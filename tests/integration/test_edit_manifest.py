@@ -108,15 +108,16 @@ def edited_by_workers(folder: Folder) -> list[str]:
 
 @pytest.mark.slow
 def test_a_killed_worker_and_a_killed_flow_cost_nothing_but_the_chunks_in_work(
-    folder: Folder, clip: Path, tmp_path: Path, prefect_url: str
+    folder: Folder, tmp_path: Path, prefect_url: str
 ) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=56, cuts=(30,))
     row = {"source": clip, "instruction": "paint it", "editor": "sama", "weights": "tiny", "steps": 3}
     undisturbed = Folder(tmp_path / "undisturbed", prefect_url)
     undisturbed.manifest(row)
-    whole = undisturbed.edit("--allow", str(clip.parent))
+    whole = undisturbed.edit("--allow", str(tmp_path))
 
     folder.manifest(row)
-    flow = folder.start("edit", "manifest.csv", "--allow", str(clip.parent))
+    flow = folder.start("edit", "manifest.csv", "--allow", str(tmp_path))
     wait_until(lambda: len(folder.markers()) >= 1, "an edited chunk")
     os.kill(worker_of(flow.pid), signal.SIGKILL)
     before = len(folder.markers())
@@ -125,7 +126,7 @@ def test_a_killed_worker_and_a_killed_flow_cost_nothing_but_the_chunks_in_work(
     kept = len(folder.markers())
     assert kept < whole["rows"][0]["chunks"], "the flow was killed too late to show anything"
     assert folder.deliverables() == []
-    summary = folder.edit("--allow", str(clip.parent))
+    summary = folder.edit("--allow", str(tmp_path))
     assert summary["rows"][0]["chunks_edited"] == whole["rows"][0]["chunks"] - kept
     assert len(edited_by_workers(folder)) == len(set(edited_by_workers(folder)))
     (mine,), (theirs,) = folder.deliverables(), undisturbed.deliverables()
