@@ -71,6 +71,11 @@ from sql.records import (
     JobStatus,
     MeasuredSeconds,
     Owner,
+    TrainingFigureRecord,
+    TrainingLeftOutRecord,
+    TrainingPartRecord,
+    TrainingRunRecord,
+    TrainingState,
     Unfinished,
 )
 from sql.revisions import migrate, open_database, revision
@@ -84,6 +89,15 @@ from sql.sources import (
     record_source,
 )
 from sql.status import counts, job_table
+from sql.training import (
+    begin_training,
+    end_training,
+    record_training,
+    training_figures,
+    training_left_out,
+    training_parts,
+    training_runs,
+)
 from sql.unfinished import not_recorded_as_done, unfinished_dispatches
 
 __all__ = [
@@ -116,6 +130,11 @@ __all__ = [
     "Stuck",
     "StuckDispatch",
     "StuckJob",
+    "TrainingFigureRecord",
+    "TrainingLeftOutRecord",
+    "TrainingPartRecord",
+    "TrainingRunRecord",
+    "TrainingState",
     "Unfinished",
     "UsageLine",
     "adopt",
@@ -125,6 +144,7 @@ __all__ = [
     "artifact_by_digest",
     "beat",
     "begin_round",
+    "begin_training",
     "cancel_requested",
     "change_state",
     "claim",
@@ -136,6 +156,7 @@ __all__ = [
     "delivered_files",
     "dispatch",
     "end_dispatch",
+    "end_training",
     "ended_dispatches",
     "failures",
     "file_with_stream",
@@ -182,6 +203,7 @@ __all__ = [
     "record_row_failures",
     "record_shards",
     "record_source",
+    "record_training",
     "recorded_attempts",
     "release_job",
     "request_cancel",
@@ -194,6 +216,10 @@ __all__ = [
     "times",
     "touch_files",
     "touched_by",
+    "training_figures",
+    "training_left_out",
+    "training_parts",
+    "training_runs",
     "unfinished_dispatches",
     "unused_inputs",
     "unwanted_chunks",

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from edits.job import JobState
 from sql.base import Base, BigId, Json, UtcDateTime, checked, utc_now
-from sql.records import ArtifactKind, Decision, DispatchState
+from sql.records import ArtifactKind, Decision, DispatchState, TrainingState
 
 JOB_STATE = checked(JobState)
 _EMPTY = sa.text("''")
@@ -396,6 +396,68 @@ class LibraryItem(Base):
     owner_id: Mapped[str | None] = mapped_column(sa.ForeignKey("owner.owner_id"), index=True)
     """The run that works on it."""
     updated_at: Mapped[datetime] = _recorded()
+
+
+class TrainingRun(Base):
+    """A folder in which a small model is trained, from nothing to its weights."""
+
+    __tablename__ = "training_run"
+    run_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    curriculum: Mapped[str] = mapped_column(sa.String(64))
+    curriculum_digest: Mapped[str] = mapped_column(sa.String(64))
+    data_digest: Mapped[str] = mapped_column(sa.String(64))
+    code_version: Mapped[str] = _text()
+    """That it was last gone on with."""
+    folder: Mapped[str] = mapped_column(sa.Text())
+    state: Mapped[TrainingState] = mapped_column(checked(TrainingState), server_default=TrainingState.TRAINING.value)
+    reason: Mapped[str] = _text()
+    weights: Mapped[str] = _word(64)
+    weights_digest: Mapped[str] = mapped_column(sa.String(64), server_default=_EMPTY, index=True)
+    """Of what was built; empty until then."""
+    owner_id: Mapped[str | None] = mapped_column(sa.ForeignKey("owner.owner_id"))
+    """The flow that trains, or trained last."""
+    begun_at: Mapped[datetime] = mapped_column(UtcDateTime(), server_default=utc_now(), index=True)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+
+
+class TrainingPart(Base):
+    """How far one part of a run is."""
+
+    __tablename__ = "training_part"
+    run_id: Mapped[str] = mapped_column(sa.ForeignKey("training_run.run_id"), primary_key=True)
+    part: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    position: Mapped[int]
+    """Among the parts, from 0."""
+    steps: Mapped[int]
+    step: Mapped[int] = mapped_column(server_default=_ZERO)
+    """Steps done."""
+    left_out: Mapped[int] = mapped_column(server_default=_ZERO)
+    """Examples, those included that `TrainingLeftOut` does not name."""
+
+
+class TrainingFigure(Base):
+    """A curve's point: a mean over the steps since the point before."""
+
+    __tablename__ = "training_figure"
+    run_id: Mapped[str] = mapped_column(sa.ForeignKey("training_run.run_id"), primary_key=True)
+    part: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Steps done."""
+    name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    value: Mapped[float | None]
+    """Null: not a finite number."""
+
+
+class TrainingLeftOut(Base):
+    """An example that could not be trained on: the first thousand of a part are named."""
+
+    __tablename__ = "training_left_out"
+    run_id: Mapped[str] = mapped_column(sa.ForeignKey("training_run.run_id"), primary_key=True)
+    part: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    number: Mapped[int] = mapped_column(sa.BigInteger(), primary_key=True, autoincrement=False)
+    step: Mapped[int]
+    """Of which it was to be."""
+    reason: Mapped[str] = mapped_column(sa.Text())
 
 
 METADATA = Base.metadata

@@ -46,6 +46,17 @@ class Decision(StrEnum):
     """Also of a job in whose place another one, with other settings, is put."""
 
 
+class TrainingState(StrEnum):
+    """Where a training run is in its life."""
+
+    TRAINING = "training"
+    """A flow works on it, or died while it did."""
+    PAUSED = "paused"
+    """Stopped with a checkpoint; the same call goes on."""
+    BUILT = "built"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True)
 class ApprovalRecord:
     """One decision on a job."""
@@ -245,3 +256,63 @@ class ArtifactRecord:
     key: str
     """Input key or chunk key, else empty."""
     recorded_at: datetime
+
+
+@dataclass(frozen=True)
+class TrainingRunRecord:
+    """A folder in which a small model is trained. `begin_training` takes one whose last seven fields are the
+    defaults."""
+
+    run_id: str
+    """Made by whoever trained first in the folder, and kept there."""
+    curriculum: str
+    curriculum_digest: str
+    data_digest: str
+    """Over what decides every example."""
+    folder: str
+    code_version: str
+    state: TrainingState = TrainingState.TRAINING
+    reason: str = ""
+    """Why it is paused or failed."""
+    weights: str = ""
+    """Their name, once they are built."""
+    weights_digest: str = ""
+    alive: bool = False
+    """Whether the flow that trains lives."""
+    begun_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class TrainingPartRecord:
+    """How far one part of a training run is."""
+
+    part: str
+    steps: int
+    step: int = 0
+    """Steps done."""
+    left_out: int = 0
+    """Examples."""
+
+
+@dataclass(frozen=True)
+class TrainingFigureRecord:
+    """One point of one curve: the mean of a figure over the steps since the point before."""
+
+    part: str
+    step: int
+    """Steps done."""
+    name: str
+    value: float | None
+    """None: not a finite number."""
+
+
+@dataclass(frozen=True)
+class TrainingLeftOutRecord:
+    """An example that could not be trained on."""
+
+    part: str
+    step: int
+    """Of which it was to be, from 0."""
+    number: int
+    reason: str

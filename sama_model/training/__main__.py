@@ -1,7 +1,8 @@
 """Trains a small model from nothing, or goes on: python -m sama_model.training CURRICULUM FOLDER [--seconds S]
 
-CURRICULUM is the name of a committed one, or a .toml file. Exit codes: 0 the weights are in FOLDER/weights, 75 the time
-was over and the same command goes on, 2 the call is unusable.
+CURRICULUM is the name of a committed one, or a .toml file. What it says is for people; FOLDER/journal.jsonl has the
+same for programs. Exit codes: 0 the weights are in FOLDER/weights, 75 it was stopped (the time was over, SIGTERM,
+Ctrl-C) and the same command goes on, 2 the call is unusable.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sama_model.errors import WeightsError
 from sama_model.training.curriculum import Curriculum, committed, read
-from sama_model.training.driver import build
-from sama_model.training.loop import PausedError, Progress
+from sama_model.training.driver import Built, build
+from sama_model.training.journal import Journal
+from sama_model.training.loop import PausedError, Progress, Tell
+from sama_model.training.stopping import Stopping
 
 EVERY = 10.0
 """Seconds between two lines of progress."""
@@ -64,18 +68,13 @@ def curriculum_of(text: str) -> Curriculum:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m sama_model.training", description="Train a small model.")
-    parser.add_argument("curriculum", help="nano, pico, or a .toml file")
-    parser.add_argument("folder", type=Path, help="where checkpoints and weights go")
-    parser.add_argument("--seconds", type=float, help="stop after so long; the same command goes on")
-    parser.add_argument("--shortened", type=int, metavar="STEPS", help="at most so many steps a part, as a rehearsal")
-    given = parser.parse_args(arguments)
-    end = time.monotonic() + given.seconds if given.seconds is not None else None
+    given = parser().parse_args(arguments)
     try:
         curriculum = curriculum_of(given.curriculum)
         if given.shortened is not None:
             curriculum = curriculum.shortened(given.shortened)
-        built = build(curriculum, given.folder, Printer(), lambda: end is not None and time.monotonic() >= end)
+        with Journal(given.folder) as journal, Stopping(given.seconds, given.parent_pipe) as stopping:
+            built = trained(curriculum, given.folder, journal, stopping, events=given.tensorboard)
     except PausedError as paused:
         write(f"{paused}; the same command goes on")
         return PAUSED
@@ -84,6 +83,39 @@ def main(arguments: list[str] | None = None) -> int:
         return UNUSABLE
     write(f"{built.weights}: digest {built.installed.card.digest}")
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be asked for."""
+    made = argparse.ArgumentParser(prog="python -m sama_model.training", description="Train a small model.")
+    made.add_argument("curriculum", help="nano, pico, or a .toml file")
+    made.add_argument("folder", type=Path, help="where checkpoints and weights go")
+    made.add_argument("--seconds", type=float, help="stop after so long; the same command goes on")
+    made.add_argument("--shortened", type=int, metavar="STEPS", help="at most so many steps a part, as a rehearsal")
+    made.add_argument("--tensorboard", action="store_true", help="write FOLDER/tensorboard too")
+    made.add_argument("--parent-pipe", action="store_true", help="stop when standard input is closed")
+    return made
+
+
+def trained(curriculum: Curriculum, folder: Path, journal: Journal, stopping: Stopping, *, events: bool) -> Built:
+    """Builds, and has it told to people, to the journal, and to TensorBoard where that was asked for."""
+    journal.begin(curriculum.name, curriculum.digest(), curriculum.data(), curriculum.parts())
+    with ExitStack() as at_end:
+        listeners: list[Tell] = [Printer(), journal.tell]
+        if events:
+            from sama_model.training.events import EventFiles  # here: it is not needed to train
+
+            files = EventFiles(folder / "tensorboard")
+            at_end.callback(files.close)
+            listeners.append(files.tell)
+        built = build(curriculum, folder, lambda progress: told(listeners, progress), stopping)
+    journal.finish(built.weights, built.installed.card.name, built.installed.card.digest)
+    return built
+
+
+def told(listeners: list[Tell], progress: Progress) -> None:
+    for listener in listeners:
+        listener(progress)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,15 @@ class Curriculum:
         decisive = (WORLDS[self.world].digest(), self.zeroth(), self.first(), self.clips())
         return hashlib.sha256(repr(decisive).encode()).hexdigest()
 
+    def parts(self) -> list[tuple[str, int]]:
+        """What is trained, in its order, and in how many steps."""
+        return [
+            ("vae", self.vae.loop.steps),
+            ("image_encoder", self.image_encoder.loop.steps),
+            ("stage_zero", self.stage_zero.steps),
+            ("stage_one", self.stage_one.steps),
+        ]
+
     def clips(self) -> StageOne:
         """The VAE's examples: clips of every kind."""
         return StageOne(self.seed + 1, self.world)

@@ -25,6 +25,7 @@ from sama_model.training.curriculum import committed, read
 from sama_model.training.data import Example
 from sama_model.training.driver import PARTS, Built, build
 from sama_model.training.image_encoder import PictureBatches
+from sama_model.training.journal import Begun, Point, lines_from
 from sama_model.training.loop import Drawn, PausedError, Progress, ahead
 from sama_model.training.settings import LoopSettings
 from sama_model.training.stage_one import StageOne
@@ -132,6 +133,11 @@ def test_weights_that_lack_a_tensor_are_refused(built: Built, tmp_path: Path) ->
 def test_the_command_stops_in_time_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(FILE), str(tmp_path), "--seconds", "0"]) == PAUSED
     assert "vae 1/3" not in capsys.readouterr().out.splitlines()[-1]
+    begun, point = lines_from(tmp_path)[0]
+    assert isinstance(begun, Begun)
+    assert (begun.data_digest, dict(begun.parts)["stage_zero"]) == (MICRO.data(), 3)
+    assert isinstance(point, Point)
+    assert (point.part, point.step, point.steps) == ("vae", 1, 3)
     assert main(["nothing", str(tmp_path)]) == 2
     assert "there is no curriculum 'nothing'; there are nano, pico" in capsys.readouterr().err
 
