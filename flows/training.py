@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from edits.errors import PermanentError
-from flows.command import AsJson, print_record, problems, settings_here
+from flows.command import AsJson, asked_database, print_record, problems, settings_here
 
 commands = typer.Typer()
 
@@ -35,3 +35,27 @@ def evaluate(
 
         found = evaluating.evaluation(settings_here(), weights, seed, count, split, preset, sheet)
         print_record(found) if as_json else evaluating.show(found)
+
+
+@commands.command()
+def training(
+    run: Annotated[str | None, typer.Argument(help="Id of a run, or the beginning of one; without it, all.")] = None,
+    curves: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the run's curves into it.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Runs at most, the newest.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show models in training and trained: how far, figures, curves, examples that were left out."""
+    with problems():
+        from flows import trained
+
+        db = asked_database(settings_here())
+        if run is None:
+            if curves is not None:
+                raise PermanentError("--curves needs a run: give its id, `samaflow training` lists them")
+            listed = trained.listed(db, limit)
+            print_record(listed) if as_json else trained.show_list(listed)
+            return
+        history = trained.history(db, run)
+        if curves is not None:
+            curves.write_text(trained.picture(db, run), encoding="utf-8")
+        print_record(history) if as_json else trained.show_history(history)

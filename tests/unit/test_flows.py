@@ -34,6 +34,7 @@ from flows.results import Results
 from flows.review_job import ReviewOutcome, review_job
 from flows.settle_reviews import settle_reviews
 from flows.status import EventLine, JobHistory, JobLine, JobList
+from flows.trained import PartLine, TrainingHistory, TrainingLine, TrainingList
 from tasks.catalogue import build_catalogue
 from tasks.conclude import RowResult, Summary
 from tasks.forecast import Forecast, RowForecast
@@ -87,6 +88,10 @@ def test_every_deployment_points_at_a_flow() -> None:
         JobHistory,
         EventLine,
         Finding,
+        TrainingList,
+        TrainingLine,
+        TrainingHistory,
+        PartLine,
     ],
     ids=lambda record: record.__name__,
 )
