@@ -7,7 +7,7 @@ DEMO := demo
 INSTALLED := .venv/.installed
 COMPILED := .venv/.compiled
 
-.PHONY: help install demo test test-kubernetes test-footage test-model test-faults test-database test-cluster test-browser lint benchmark clean
+.PHONY: help install demo test test-kubernetes test-footage test-model test-faults test-database test-cluster test-browser chromium lint benchmark clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -52,8 +52,10 @@ test-faults: install  ## 200 scripted and 25 real schedules of faults against th
 test-database: install  ## a minute of eight processes and outages of half a minute, on SQLite and PostgreSQL
 	$(BIN)/pytest -m endurance -s tests/integration
 
-test-browser: install  ## the Prefect UI and the review pages in a real Chromium; pictures are kept in .browser/
+chromium:  ## install Debian's Chromium where there is none
 	@command -v chromium chromium-browser google-chrome > /dev/null || (apt-get update -q && apt-get install -qy --no-install-recommends chromium)
+
+test-browser: install chromium  ## the Prefect UI and the review pages in a real Chromium; pictures are kept in .browser/
 	$(BIN)/pytest -m browser tests/browser
 
 test-cluster: install  ## check a real cluster, in a namespace of its own: make test-cluster KUBECONFIG=...

@@ -26,6 +26,11 @@ expect.set_options(timeout=30_000)
 PICTURES = Path(__file__).resolve().parents[2] / ".browser"
 
 
+def others() -> float:
+    """How many are in line for each processor, at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import urllib.error
 import urllib.request
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import Screen, Service
+from tests.browser.conftest import Screen, Service, others
 from tests.fakes.clips import write_clip
 from tests.fakes.command import wait_until
 
@@ -66,11 +65,6 @@ def submit_and_watch(screen: Screen, service: Service, state: str) -> None:
     run = submit(screen, service)
     screen.page.goto(f"{service.ui}/runs/flow-run/{run}")
     expect(screen.page.locator(".state-badge").first).to_have_text(state, timeout=RUN_SECONDS * 1000)
-
-
-def others() -> float:
-    """How many are in line for each processor, at least 1."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def newest_run(service: Service) -> str:

@@ -90,9 +90,17 @@ def test_two_runs_at_once_never_take_on_the_same_file_and_a_dead_run_leaves_all_
 
 
 TAKE_ON = """
+import sys
 from tests.integration.test_restyle import open_run, take_on, wanted
-take_on(open_run([]), wanted(max_videos=3000))
+root, mirror, allow = sys.argv[1:]
+take_on(open_run([], [allow]), wanted(root=root, mirror=mirror, max_videos=3000))
 """
+
+
+def taking_on(root: str = "rushes", mirror: str = "results", allow: str = ".") -> subprocess.Popen[bytes]:
+    """Another process that takes a library on, here."""
+    command = [sys.executable, "-c", TAKE_ON, root, mirror, allow]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
 
 
 def test_a_run_killed_while_it_takes_a_library_on_leaves_every_file_to_the_next(
@@ -104,17 +112,36 @@ def test_a_run_killed_while_it_takes_a_library_on_leaves_every_file_to_the_next(
         (tmp_path / "rushes" / f"{number}.mp4").touch()
     with open_run([]) as run:
         assert sql.library_items(run.db, "", run.owner) == {}
-    command = [sys.executable, "-c", TAKE_ON]
-    taking_on = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    other = taking_on()
     wait_until(lambda: claimed(tmp_path) >= 1000, "the first thousand files to be taken on")
-    taking_on.kill()
-    assert taking_on.wait() == -signal.SIGKILL
+    other.kill()
+    assert other.wait() == -signal.SIGKILL
     begun = claimed(tmp_path)
     assert 1000 <= begun < 3000
     with open_run([]) as run:
         taken = take_on(run, wanted(max_videos=3000))
         verdicts = Counter(judged.verdict for judged in taken.files)
         assert verdicts == {Verdict.LEFT: begun, Verdict.NEW: 3000 - begun}
+
+
+def test_a_run_killed_while_it_lists_a_library_has_taken_nothing_on(
+    rushes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as url, TroubledS3(url) as s3:
+        for name, value in {**ENVIRON, "AWS_ENDPOINT_URL": s3.url}.items():
+            monkeypatch.setenv(name, value)
+        for clip in rushes.rglob("*.mp4"):
+            Store(f"s3://{BUCKET}", endpoint_url=url).put_file(f"listed/{clip.name}", clip)
+        places = {"root": f"s3://{BUCKET}/listed", "mirror": f"s3://{BUCKET}/results"}
+        s3.faults.append("swallow")
+        other = taking_on(**places, allow=f"s3://{BUCKET}")
+        wait_until(s3.swallowing.is_set, "the listing")
+        assert "list-type=2" in s3.requests[-1]
+        other.kill()
+        assert other.wait() == -signal.SIGKILL
+        with open_run([], [f"s3://{BUCKET}"]) as run:
+            taken = take_on(run, wanted(**places))
+            assert [judged.verdict for judged in (*taken.files, *taken.passed_over)] == [Verdict.NEW, Verdict.NEW]
 
 
 def claimed(folder: Path) -> int:
