@@ -18,10 +18,10 @@ from flows.models import translated
 from flows.results import out
 from flows.units import duration
 from sama_model.config import Recipe
-from sama_model.evaluation.evaluate import HELD_OUT, Measured, Row, chosen, evaluated, name_of, rows_of
+from sama_model.evaluation.evaluate import HELD_OUT, Measured, Row, chosen, evaluated, name_of, rows_of, world_of
 from sama_model.evaluation.scores import Means
 from sama_model.evaluation.sheet import Shown
-from sama_model.training.world.rules import WORLD
+from sama_model.training.world.rules import WORLDS
 from tasks.shard import model_options
 
 
@@ -38,6 +38,8 @@ class Evaluation:
     device: str
     world: str
     """Digest of the world's rules."""
+    world_name: str
+    """One of `WORLDS`: the one whose picture and frames the weights have, else the full one."""
     seed: int
     seconds_per_clip: float
     """Editing and measuring."""
@@ -54,6 +56,7 @@ def evaluation(
         WeightsError: no such weights, or not such as can be evaluated.
         PermanentError: no such preset.
     """
+    from sama_model.cards import card as card_of
     from sama_model.editors import load  # here: it brings torch
 
     options = model_options(settings)
@@ -61,9 +64,10 @@ def evaluation(
         folder = Path(weights).absolute()
         options, weights = replace(options, weights_folder=folder.parent), folder.name
     splits = [held_out for held_out in HELD_OUT if split in {"all", name_of(held_out)}]
-    samples = chosen(seed, count, splits)
     try:
         with translated():
+            world = world_of(card_of("sama", weights, options.weights_folder))
+            samples = chosen(seed, count, splits, world)
             editor = load("sama", weights, options, [sample.plan.instruction for sample in samples])
             name, recipe = chosen_recipe(editor.card.recipes, preset)
             begun, shown, measured = time.monotonic(), Shown(), []
@@ -78,7 +82,7 @@ def evaluation(
         sheet.write_bytes(shown.png())
     card, seconds = editor.card, (time.monotonic() - begun) / len(samples)
     about = (card.name, card.digest, card.editor, card.editor_version, name, recipe, editor.device)
-    return Evaluation(*about, WORLD.digest(), seed, seconds, rows_of(measured), tuple(measured))
+    return Evaluation(*about, WORLDS[world].digest(), world, seed, seconds, rows_of(measured), tuple(measured))
 
 
 def chosen_recipe(recipes: Sequence[tuple[str, Recipe]], preset: str) -> tuple[str, Recipe]:
@@ -105,7 +109,8 @@ def show(found: Evaluation) -> None:
             table.add_row("", "", "", "ceiling", *cells(row.ceiling), style="dim")
     out.print(table)
     out.print(
-        f"{found.weights} {found.digest[:16]}, preset {found.preset}, seed {found.seed}, world {found.world[:12]}; "
+        f"{found.weights} {found.digest[:16]}, preset {found.preset}, seed {found.seed}, {found.world_name} world "
+        f"{found.world[:12]}; "
         f"{duration(found.seconds_per_clip)} a clip on {found.device}",
         highlight=False,
         soft_wrap=True,

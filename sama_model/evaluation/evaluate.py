@@ -1,7 +1,8 @@
 """An editor measured on held-out samples of the drawn world, beside no edit at all and the best that its VAE allows.
 
-Loads no torch: whoever brings the editor does. An editor at another size than the world's is shown its clips at its own
-working size, and what it makes is brought back to the world's, as a source of that size would be.
+Loads no torch: whoever brings the editor does. Weights whose card has a world's picture and frames are measured in that
+world. All others are shown the full world's clips at their own working size, and what they make is brought back to the
+world's, as a source of that size would be.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sama_model.config import Recipe, WeightsCard
 from sama_model.editors.base import Editor, EditRequest, LatentEditor, array_of, unused_progress
 from sama_model.evaluation.scores import Means, Scores, Truth, means_of, truth_of
 from sama_model.framing import resized
-from sama_model.training.world.rules import WORLD
+from sama_model.training.world.rules import WORLDS, WorldRules
 from sama_model.training.world.samples import Plan, planned
 from sama_model.training.world.splits import Split, kinds
 
@@ -24,6 +25,8 @@ Frames = npt.NDArray[np.uint8]
 
 HELD_OUT = (Split.SEEN, Split.NEW_LOOKS, Split.NEW_WORDS)
 """What may be evaluated on."""
+OTHERS = "full"
+"""World in which weights are measured that were made for none."""
 ALL = "all"
 """Name of a split's row over all its kinds of edit."""
 
@@ -35,6 +38,8 @@ class Sample:
     split: Split
     index: int
     plan: Plan
+    world: str
+    """One of `WORLDS`."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,18 @@ def name_of(split: Split) -> str:
     return split.name.lower().replace("_", "-")
 
 
-def chosen(seed: int, count: int, splits: Sequence[Split]) -> tuple[Sample, ...]:
-    """`count` samples of each split, its kinds of edit in turn.
+def world_of(card: WeightsCard) -> str:
+    """Name of the world that these weights are measured in: the one of their picture and frames, else the full one."""
+    made_for = (
+        name
+        for name, rules in WORLDS.items()
+        if (rules.width, rules.height) in card.buckets and rules.frames == card.geometry.chunk_frames
+    )
+    return next(made_for, OTHERS)
+
+
+def chosen(seed: int, count: int, splits: Sequence[Split], world: str = OTHERS) -> tuple[Sample, ...]:
+    """`count` samples of each split of a world, its kinds of edit in turn.
 
     Raises:
         ValueError: a split that was trained on.
@@ -90,18 +105,19 @@ def chosen(seed: int, count: int, splits: Sequence[Split]) -> tuple[Sample, ...]
         raise ValueError(f"{', '.join(trained)}: not held out; there are {', '.join(s.name for s in HELD_OUT)}")
     samples = []
     for split in splits:
-        known = kinds(WORLD, split)
+        known = kinds(WORLDS[world], split)
         for index in range(count):
-            samples.append(Sample(split, index, planned(seed, index, split, known[index % len(known)])))
+            plan = planned(seed, index, split, known[index % len(known)], WORLDS[world])
+            samples.append(Sample(split, index, plan, world))
     return tuple(samples)
 
 
-def check_length(card: WeightsCard) -> None:
+def check_length(card: WeightsCard, rules: WorldRules) -> None:
     """Refuse weights that edit less at once than a clip of the world. Raises ValueError."""
-    if card.geometry.chunk_frames < WORLD.frames:
+    if card.geometry.chunk_frames < rules.frames:
         raise ValueError(
             f"weights '{card.name}' edit {card.geometry.chunk_frames} frames at once; clips of the world have "
-            f"{WORLD.frames}"
+            f"{rules.frames}"
         )
 
 
@@ -111,9 +127,9 @@ def evaluated(editor: Editor, recipe: Recipe | None, samples: Iterable[Sample]) 
     Raises:
         ValueError: weights that edit less at once than a clip of the world.
     """
-    check_length(editor.card)
     for sample in samples:
-        truth = truth_of(sample.plan)
+        check_length(editor.card, WORLDS[sample.world])
+        truth = truth_of(sample.plan, WORLDS[sample.world])
         source, target, said = truth.sample.source, truth.sample.target, sample.plan.instruction
 
         def edit(frames: Frames, said: str = said, seed: int = sample.index) -> Frames:

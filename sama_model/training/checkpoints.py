@@ -64,8 +64,8 @@ def whole(run: Path) -> list[Path]:
     return sorted(marker.parent for marker in run.glob(f"*/{MARKER}"))
 
 
-def newest(run: Path, settings: str) -> tuple[Path, Checkpoint] | None:
-    """Where to go on; None: at the beginning.
+def newest(run: Path, settings: Callable[[int], str]) -> tuple[Path, Checkpoint] | None:
+    """Where to go on under `settings`, which are told of so many steps done; None: at the beginning.
 
     Raises:
         WeightsError: it was made under other settings, or a file is not the one that was written.
@@ -75,7 +75,7 @@ def newest(run: Path, settings: str) -> tuple[Path, Checkpoint] | None:
         return None
     folder = folders[-1]
     checkpoint = read(folder / MARKER)
-    if checkpoint.settings != settings:
+    if checkpoint.settings != settings(checkpoint.step):
         raise WeightsError(
             f"{folder}: made under other settings or examples, or from other networks; remove {run} to begin "
             "this part again, or give the run a folder of its own"

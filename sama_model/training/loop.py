@@ -114,12 +114,15 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
         )
     task.place(accelerator.device)
     parameters = list(task.module.parameters())
-    adamw = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    adamw = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     _, optimizer = accelerator.prepare(task.module, adamw)
     average = EMAModel(parameters, decay=settings.ema_decay, foreach=True)
     accelerator.register_for_checkpointing(average)
-    name = f"{settings.digest()} {task.data}"
-    found = checkpoints.newest(run, name)
+
+    def named(done: int) -> str:
+        return f"{settings.digest(done)} {task.data}"
+
+    found = checkpoints.newest(run, named)
     first = 0
     if found is not None:
         accelerator.load_state(str(found[0]))
@@ -131,7 +134,7 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
         last = step + 1 == settings.steps
         stopped = stop() and not last
         if last or stopped or (step + 1) % settings.checkpoint_every == 0:
-            checkpoints.write(run, step + 1, name, lambda folder: accelerator.save_state(str(folder)))
+            checkpoints.write(run, step + 1, named(step + 1), lambda folder: accelerator.save_state(str(folder)))
         if stopped:
             raise PausedError(f"{task.part}: stopped after {step + 1} of {settings.steps} steps")
     return average

@@ -21,6 +21,8 @@ class LoopSettings:
     learning_rate: float = 2e-5
     warmup: int = 0
     """Steps over which the learning rate rises to its value; the paper does not say."""
+    cooldown: int = 0
+    """Last steps, over which the learning rate falls to nothing; 0: it stays. The paper does not say."""
     weight_decay: float = 0.01
     """Of AdamW; the paper does not say."""
     clip: float = 1.0
@@ -39,17 +41,24 @@ class LoopSettings:
         if self.mixed_precision not in PRECISIONS:
             raise ValueError(f"mixed_precision is one of {', '.join(PRECISIONS)}, not {self.mixed_precision!r}")
 
-    def decisive(self) -> Self:
-        """Without what changes no number of a step: a run goes on under the same only, but may become longer."""
-        return replace(self, steps=0, checkpoint_every=0, workers=0)
+    def decisive(self, done: int) -> Self:
+        """Without what changes no number of the first `done` steps: a run goes on under the same only.
 
-    def digest(self) -> str:
-        """sha256 of what decides the numbers of a step."""
-        return hashlib.sha256(repr(self.decisive()).encode()).hexdigest()
+        Until the rate begins to fall, the run may become longer or shorter.
+        """
+        falling = done > self.steps - self.cooldown
+        kept = (self.steps, self.cooldown) if self.cooldown and falling else (0, 0)
+        return replace(self, steps=kept[0], cooldown=kept[1], checkpoint_every=0, workers=0)
+
+    def digest(self, done: int) -> str:
+        """sha256 of what decides the numbers of the first `done` steps."""
+        return hashlib.sha256(repr(self.decisive(done)).encode()).hexdigest()
 
     def rate_at(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""
-        return self.learning_rate * min(1.0, (step + 1) / (self.warmup + 1))
+        rising = (step + 1) / (self.warmup + 1)
+        falling = (self.steps - step) / (self.cooldown + 1) if self.cooldown else 1.0
+        return self.learning_rate * min(1.0, rising, falling)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,6 @@ class TrainingSettings(LoopSettings):
     gradient_checkpointing: bool = False
     """Blocks are computed again in the backward pass instead of kept."""
 
-    def decisive(self) -> Self:
+    def decisive(self, done: int) -> Self:
         """As in any loop; blocks that are computed again give the same numbers."""
-        return replace(super().decisive(), gradient_checkpointing=False)
+        return replace(super().decisive(done), gradient_checkpointing=False)

@@ -1,12 +1,12 @@
 """The small VAE: Wan's class with small widths, trained on clips of the world, and the statistics of its latents.
 
-L = mean |x_hat - x| + gradient * mean |grad x_hat - grad x| + kl * mean KL        x (B, 3, T, H, W) in [-1, 1]
+L = mean |e| + square * mean e^2 + gradient * mean |grad e| + kl * mean KL    e = x_hat - x (B, 3, T, H, W) in [-1, 1]
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,15 @@ from torch import Tensor, nn
 from sama_model.config import VaeSizes
 from sama_model.training.batches import pixels
 from sama_model.training.data import Examples, gathered
+from sama_model.training.linear_code import begin
 from sama_model.training.loop import Drawn, Stop, Tell, adopt, fit, never, seeded
 from sama_model.training.settings import LoopSettings
 from sama_model.weights import new_vae
 
+FITTED = 48
+"""Clips of which the linear code is made that the training begins with."""
+STEP = 0.1
+"""Deviation of the changes of latents whose effect is measured."""
 MEASURED = 8
 """Batches, behind those of the training, on which the latents' statistics are measured."""
 
@@ -33,12 +38,22 @@ class VaeSettings:
     loop: LoopSettings
     kl: float = 1e-5
     """Weight of the divergence from a standard normal, a mean over the latents' numbers as the others are of pixels."""
-    gradient: float = 1.0
+    square: float = 2.0
+    """Weight of the mean squared error, which large errors of colour decide."""
+    gradient: float = 0.25
     """Weight of the error of the pictures' differences along x and y, which keeps edges sharp."""
+
+    def __post_init__(self) -> None:
+        deepest = self.sizes.base_dim * self.sizes.dim_mult[-1]
+        if self.sizes.z_dim >= deepest:
+            raise ValueError(
+                f"z_dim is {self.sizes.z_dim}, and of the {deepest} channels of the deepest layer one is constant: the "
+                "linear code to begin with needs a smaller z_dim or a larger base_dim"
+            )
 
     def objective(self) -> str:
         """What decides a step beside the loop."""
-        return f"{self.sizes} {self.kl} {self.gradient}"
+        return f"{self.sizes} {self.kl} {self.square} {self.gradient}"
 
 
 @dataclass(frozen=True)
@@ -93,16 +108,18 @@ class VaeTask:
         l1, gradient = error.abs().mean(), sum(error.diff(dim=axis).abs().mean() for axis in (-1, -2))
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        total = l1 + self.settings.gradient * gradient + self.settings.kl * kl
-        return {"total": total, "l1": l1, "gradient": gradient, "kl": kl}
+        square, settings = error.square().mean(), self.settings
+        total = l1 + settings.square * square + settings.gradient * gradient + settings.kl * kl
+        return {"total": total, "l1": l1, "square": square, "gradient": gradient, "kl": kl}
 
 
 def trained_vae(
     settings: VaeSettings, examples: Examples, run: Path, tell: Tell, stop: Stop = never
 ) -> AutoencoderKLWan:
-    """The VAE, frozen, its latents' mean and deviation in its configuration, as Wan's are. Raises as `loop.fit`."""
+    """The VAE, frozen, what its latents are normalised by in its configuration, as Wan's is. Raises as `loop.fit`."""
     vae = seeded(lambda: new_vae(settings.sizes), settings.loop.seed)
     draw = ClipBatches(examples, settings.loop)
+    begin(vae, pixels(ClipBatches(examples, replace(settings.loop, batch=FITTED))(0).content.frames))
     adopt(
         fit(VaeTask(vae, settings, draw, f"{settings.objective()} {examples!r}"), settings.loop, run, tell, stop), vae
     )
@@ -113,10 +130,29 @@ def trained_vae(
 
 @torch.no_grad()
 def measured(vae: AutoencoderKLWan, batches: list[Tensor]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of every latent channel over clips (B, T, H, W, 3) uint8."""
+    """What every latent channel is normalised by, over clips (B, T, H, W, 3) uint8: its mean, and a scale.
+
+    Scales are such that equal changes of normalised latents change the picture equally, and that their mean power is 1.
+    With each channel's own deviation instead, as Wan's, the grain of textures would weigh as much as colours do, and a
+    small transformer would learn nothing else.
+    """
     found = [vae.encode(pixels(frames.to(vae.device))).latent_dist.mode() for frames in batches]
-    latents = torch.cat(found).double().transpose(0, 1).flatten(1)
-    return rounded(latents.mean(dim=1)), rounded(latents.std(dim=1))
+    latents = torch.cat(found).double().cpu().transpose(0, 1).flatten(1)
+    shown = sensitivities(vae, found[0])
+    power = (latents.std(dim=1) * shown).square().mean()
+    return rounded(latents.mean(dim=1)), rounded(power.sqrt() / shown)
+
+
+def sensitivities(vae: AutoencoderKLWan, latents: Tensor) -> Tensor:
+    """(B, C, t, h, w) -> (C,): how much the picture changes, root mean square, for a change of 1 in each channel."""
+    plain = vae.decode(latents).sample
+    found = []
+    for channel in range(latents.shape[1]):
+        generator = torch.Generator().manual_seed(channel)
+        change = torch.zeros_like(latents)
+        change[:, channel] = STEP * torch.randn(latents[:, channel].shape, generator=generator).to(latents)
+        found.append((vae.decode(latents + change).sample - plain).double().square().mean().sqrt() / STEP)
+    return torch.stack(found).cpu()
 
 
 def rounded(values: Tensor) -> list[float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sama_model.attention import by_products
 from sama_model.encoders import PROMPT_PREFIX
 from sama_model.errors import WeightsError
 from sama_model.tiny import TRANSFORMER
@@ -98,12 +99,12 @@ def write(run: Path, step: int) -> Path:
 
 
 def test_only_a_marked_checkpoint_counts_and_the_newest_two_are_kept(tmp_path: Path) -> None:
-    assert checkpoints.newest(tmp_path, "these settings") is None
+    assert checkpoints.newest(tmp_path, lambda done: "these settings") is None
     for step in (1, 2, 3):
         write(tmp_path, step)
     (tmp_path / "00000004").mkdir()
     (tmp_path / "00000004" / "weights").write_bytes(b"half")
-    found = checkpoints.newest(tmp_path, "these settings")
+    found = checkpoints.newest(tmp_path, lambda done: "these settings")
     assert found is not None
     assert found[1].step == 3
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["00000002", "00000003", "00000004"]
@@ -112,17 +113,44 @@ def test_only_a_marked_checkpoint_counts_and_the_newest_two_are_kept(tmp_path: P
 def test_a_checkpoint_that_was_changed_or_is_of_another_run_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path, 1)
     with pytest.raises(WeightsError, match="made under other settings or examples"):
-        checkpoints.newest(tmp_path, "others")
+        checkpoints.newest(tmp_path, lambda done: "others")
     (folder / "weights").write_bytes(b"abd")
     with pytest.raises(WeightsError, match="weights: missing or changed since it was written"):
-        checkpoints.newest(tmp_path, "these settings")
+        checkpoints.newest(tmp_path, lambda done: "these settings")
 
 
 def test_a_run_may_become_longer_but_not_another(tmp_path: Path) -> None:
     short = settings(4)
-    assert short.digest() == replace(short, steps=9, checkpoint_every=3, gradient_checkpointing=True).digest()
-    assert short.digest() != replace(short, learning_rate=2e-3).digest()
+    longer = replace(short, steps=9, checkpoint_every=3, gradient_checkpointing=True)
+    assert short.digest(4) == longer.digest(4)
+    assert short.digest(4) != replace(short, learning_rate=2e-3).digest(4)
     assert [round(short.rate_at(step) * 3e3) for step in range(4)] == [1, 2, 3, 3]
+
+
+def test_once_the_rate_falls_the_length_of_a_run_decides_its_steps() -> None:
+    falling = replace(settings(8), warmup=0, learning_rate=1.0, cooldown=3)
+    assert [falling.rate_at(step) for step in range(8)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    longer = replace(falling, steps=12)
+    assert falling.digest(5) == longer.digest(5) == replace(falling, cooldown=0).digest(5)
+    assert falling.digest(6) != longer.digest(6)
+    assert [longer.rate_at(step) for step in range(8)] == [1] * 8
+
+
+def test_attention_by_products_is_the_fused_one_and_has_its_gradients() -> None:
+    torch.manual_seed(0)
+    for dtype, nearly in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
+        query, key, value = (torch.randn(2, n, 3, 16, dtype=dtype, requires_grad=True) for n in (9, 5, 5))
+        bias = torch.randn(2, 1, 1, 5)
+        for each in (None, bias):
+            fused = torch.nn.functional.scaled_dot_product_attention(
+                *(x.transpose(1, 2) for x in (query, key, value)), attn_mask=None if each is None else each.to(dtype)
+            ).transpose(1, 2)
+            ours = by_products(query, key, value, each)
+            assert torch.allclose(ours, fused, atol=nearly)
+            for one, other in zip(
+                *(torch.autograd.grad(x.sum(), (query, key, value)) for x in (ours, fused)), strict=True
+            ):
+                assert torch.allclose(one, other, atol=4 * nearly)
 
 
 def test_a_step_draws_the_same_again_and_drops_some_instructions() -> None:

@@ -11,13 +11,16 @@ import pytest
 from metrics.displacement import best_match
 from metrics.psnr import psnr
 from metrics.ssim import ssim_map
+from sama_model.cards import card
+from sama_model.config import Geometry, WeightsCard
 from sama_model.editors import load
+from sama_model.editors.passthrough import PassthroughEditor
 from sama_model.evaluation.alternatives import alternatives
-from sama_model.evaluation.evaluate import chosen, evaluated, rows_of
+from sama_model.evaluation.evaluate import chosen, evaluated, rows_of, world_of
 from sama_model.evaluation.scores import Scores, Truth, truth_of
 from sama_model.evaluation.sheet import Shown
 from sama_model.training.world.edits import Recolour
-from sama_model.training.world.rules import WORLD
+from sama_model.training.world.rules import WORLD, WORLDS
 from sama_model.training.world.samples import planned
 from sama_model.training.world.splits import Split, kinds
 
@@ -172,3 +175,36 @@ def test_a_thing_is_found_where_it_is_to_a_tenth_of_a_pixel() -> None:
 def test_scores_have_the_fields_that_programs_read() -> None:
     fields = ("success", "psnr_inside", "psnr_outside", "ssim_inside", "ssim_outside", "trajectory_px", "found")
     assert tuple(Scores.__dataclass_fields__) == (*fields, "flicker")
+
+
+# -- worlds -----------------------------------------------------------------------------------------------------------
+
+
+def card_like(world: str) -> WeightsCard:
+    """A card with the picture and the frames of a world."""
+    rules = WORLDS[world]
+    geometry = Geometry(rules.frames, 4, 0)
+    return replace(card("passthrough", "builtin"), geometry=geometry, buckets=((rules.width, rules.height),))
+
+
+def test_weights_are_measured_in_the_world_that_they_were_made_for() -> None:
+    assert {world: world_of(card_like(world)) for world in WORLDS} == {"full": "full", "small": "small"}
+    longer = replace(card_like("small"), geometry=Geometry(17, 12, 4))
+    assert [world_of(each) for each in (card("sama", "tiny"), card("passthrough", "builtin"), longer)] == ["full"] * 3
+
+
+def test_a_clip_of_the_small_world_is_edited_as_it_is_and_too_long_a_one_refused() -> None:
+    editor = PassthroughEditor(card_like("small"))
+    (edited,) = evaluated(editor, None, chosen(SEED, 1, (Split.SEEN,), "small"))
+    assert edited.frames.shape == (5, 32, 56, 3)
+    assert np.array_equal(edited.frames, edited.truth.sample.source)
+    with pytest.raises(ValueError, match="5 frames at once; clips of the world have 17"):
+        next(evaluated(editor, None, chosen(SEED, 1, (Split.SEEN,))))
+
+
+def test_the_exact_answer_is_done_in_the_small_world_too_and_the_source_is_not() -> None:
+    rules = WORLDS["small"]
+    for kind in kinds(rules, Split.SEEN):
+        truth = truth_of(planned(SEED, 1, Split.SEEN, kind, rules), rules)
+        assert truth.scores(truth.sample.target).success, kind
+        assert not truth.scores(truth.sample.source).success, kind
