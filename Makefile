@@ -46,8 +46,9 @@ test-footage: install  ## long clips of ../shared through the whole chain, where
 test-model: install  ## the network's exact variants (parallel, compiled, offloaded), training, evaluation
 	$(BIN)/pytest -n 2 --dist worksteal -m model
 
-test-faults: install  ## 200 scripted and 25 real schedules of faults against the cluster double
-	FAULT_SEEDS=200 FAULT_WORKER_SEEDS=25 $(BIN)/pytest -q -s -m kubernetes tests/integration/test_kubernetes_faults.py
+test-faults: install  ## 200 scripted and 25 real schedules of faults on the cluster double, Prefect away for five minutes
+	FAULT_SEEDS=200 FAULT_WORKER_SEEDS=25 PREFECT_AWAY_SECONDS=300 $(BIN)/pytest -q -s -m kubernetes \
+	    tests/integration/test_kubernetes_faults.py tests/integration/test_kubernetes_edit.py
 
 test-database: install  ## a minute of eight processes and outages of half a minute, on SQLite and PostgreSQL
 	$(BIN)/pytest -m endurance -s tests/integration

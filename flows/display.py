@@ -33,6 +33,9 @@ REFRESH_SECONDS = 0.5
 BARS = 12
 """Jobs that are shown at once on a terminal; the others wait or are done."""
 
+WHOLE = 0
+"""Stands for the whole run where lines of the manifest are counted."""
+
 err = Console(stderr=True)
 """Progress and problems: standard error, so that `--json` stays clean."""
 
@@ -66,7 +69,7 @@ def _bars(run: Run, over: threading.Event) -> None:
         bars: dict[int, TaskID] = {}
         while not over.wait(REFRESH_SECONDS):
             snapshot = run.board.snapshot()
-            progress.update(whole, completed=snapshot.fraction, what=time_left(snapshot))
+            progress.update(whole, completed=snapshot.fraction, what=escape(snapshot.message) or time_left(snapshot))
             _show_jobs(progress, bars, snapshot.jobs)
 
 
@@ -78,21 +81,27 @@ def _show_jobs(progress: Progress, bars: dict[int, TaskID], jobs: Iterable[JobPr
         if job.line not in bars:
             bars[job.line] = progress.add_task(escape(f"  line {job.line}  {job.name}"), total=1.0, what="")
         count = f" {job.done}/{job.total}" if job.total else ""
-        progress.update(bars[job.line], completed=job.fraction, what=f"{job.stage}{count}")
+        what = f"{job.stage}{count}" + (f": {escape(job.message)}" if job.message else "")
+        progress.update(bars[job.line], completed=job.fraction, what=what)
 
 
 def _lines(run: Run, over: threading.Event) -> None:
-    seen: dict[int, tuple[str, bool]] = {}
+    said: dict[int, str] = {}
     last = False
     while not last:
         last = over.wait(REFRESH_SECONDS)
         snapshot = run.board.snapshot()
-        for job in snapshot.jobs:
-            if seen.get(job.line) != (job.stage, job.ended):
-                seen[job.line] = (job.stage, job.ended)
-                what = f"{job.state}: {job.message}" if job.ended else job.stage
-                sys.stderr.write(f"[{snapshot.elapsed:7.1f} s] line {job.line}  {job.name}  {what}\n")
+        now = {job.line: _line(job) for job in snapshot.jobs} | {WHOLE: snapshot.message}
+        for line, text in now.items():
+            if text and text != said.get(line):
+                sys.stderr.write(f"[{snapshot.elapsed:7.1f} s] {text}\n")
                 sys.stderr.flush()
+        said = now
+
+
+def _line(job: JobProgress) -> str:
+    doing = job.state if job.ended else job.stage
+    return f"line {job.line}  {job.name}  {doing}" + (f": {job.message}" if job.message else "")
 
 
 def time_left(snapshot: Snapshot) -> str:

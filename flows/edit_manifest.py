@@ -32,6 +32,7 @@ from tasks.deliver import deliver_video
 from tasks.dispatch import Dispatcher
 from tasks.intake import Order, take_in
 from tasks.manifest_place import find_manifest
+from tasks.prefect_runs import await_server
 from tasks.retry import MAX_VARIANTS, Change, again
 from tasks.run import Run, open_run
 from tasks.show_preview import preview_video
@@ -134,4 +135,5 @@ def edit_order(run: Run, order: Order, budget: Budget = UNLIMITED) -> Summary:
         except KeyboardInterrupt:
             dispatcher.cancel_all()  # it may have met these lines, where the dispatcher does not see it
             raise
+        await_server(run.board.announce)
     return conclude(run, order)

@@ -31,6 +31,7 @@ def prepare_prefect(settings: Settings) -> None:
         BusyError: an own one did not come up.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")  # events that a server which is away never got
     if "PREFECT_API_URL" in os.environ:
         _require_server(os.environ["PREFECT_API_URL"])
         return

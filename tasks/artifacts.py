@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -19,6 +21,7 @@ from prefect.artifacts import (
 )
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from edits.trust import readable
 from tasks.run import Run
@@ -34,6 +37,12 @@ LINKS = 50
 
 FILES = 200
 """Files of a library that its page names."""
+
+RETRIES = 2
+"""Of a call that the server does not take; Prefect's own five take a minute, and an artifact is not worth it."""
+
+LEFT_ALONE = 60.0
+"""Seconds for which a server that could not be reached is not tried again."""
 
 T = TypeVar("T")
 
@@ -146,9 +155,24 @@ def _in_a_flow_run() -> bool:
     return FlowRunContext.get() is not None
 
 
-def _attempt(call: Callable[[], T]) -> T | None:
-    try:
-        return call()
-    except Exception as error:  # noqa: BLE001 - whatever a Prefect server or its absence raises, the job goes on
-        log.warning("the Prefect UI does not show this: %s", error)
-        return None
+@dataclass
+class _Server:
+    """Prefect's, as far as pictures of the work are concerned: while it is away nobody waits for it."""
+
+    away_until: float = 0.0
+
+    def attempt(self, call: Callable[[], T]) -> T | None:
+        """What the call returns; None when it fails, or the server was away a moment ago."""
+        if time.monotonic() < self.away_until:
+            return None
+        try:
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: RETRIES}):
+                return call()
+        except Exception as error:  # noqa: BLE001 - whatever a Prefect server or its absence raises, the job goes on
+            log.warning("the Prefect UI does not show this: %s", error)
+            if isinstance(error, httpx.TransportError):
+                self.away_until = time.monotonic() + LEFT_ALONE
+            return None
+
+
+_attempt = _Server().attempt

@@ -73,6 +73,8 @@ class Dispatcher:
         self._timings: dict[tuple[str, str], Timings] = {}
         self._timing: dict[tuple[str, str], Every] = {}
         self._told: dict[str, Every] = {}
+        self._shown: dict[str, str] = {}
+        """Trouble of each dispatch that the board shows."""
 
     def edit(self, rows: Iterable[Row], split: Callable[[Row], Future]) -> Iterator[Prepared]:
         """Have `rows` split a few ahead of the workers, and yield each job as soon as all of its chunks have markers.
@@ -295,12 +297,15 @@ class Dispatcher:
             record.end_job(self._run, job.job, JobState.FAILED, message, failure.category)
 
     def _tell(self, wave: Wave) -> None:
-        """Say why a wave does not get on, in the log and in the history of the jobs that wait for it."""
+        """Say why a wave does not get on, in the log, on the board and in the history of the jobs that wait for it."""
+        if wave.trouble != self._shown.get(wave.dispatch_id, ""):
+            self._shown[wave.dispatch_id] = wave.trouble
+            for job in self._demand.needing(wave.missing):
+                self._run.board.say(job.job.line, wave.trouble)
         if not wave.trouble or not self._told.setdefault(wave.dispatch_id, Every(REMIND_SECONDS, self._clock)).due():
             return
         log.warning("dispatch %s: %s", wave.dispatch_id, wave.trouble)
         for job in self._demand.needing(wave.missing):
-            self._run.board.say(job.job.line, wave.trouble)
             sql.note(self._run.db, job.job.job_id, wave.trouble, "waiting")
 
     def _look_elsewhere(self) -> None:

@@ -6,13 +6,32 @@ Prefect is imported where it is used: `samaflow status` needs none of it and ans
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from edits.errors import BusyError, SamaflowError, StateError
 from sql import Unfinished
 
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
 log = logging.getLogger(__name__)
+
+ANSWERS_WITHIN = 5.0
+"""Seconds. Prefect's own client waits for a server that is away, a minute and more for each question."""
+
+AWAITED = 600.0
+"""Seconds for which the end of a run waits for a server that is away."""
+
+
+WAITING_FOR_SERVER = (
+    f"everything is done, but Prefect's server does not answer: waiting for it, at most {AWAITED / 60:.0f} minutes, to "
+    "say how the run ended. What is delivered stays delivered"
+)
 
 
 class RunState(StrEnum):
@@ -31,10 +50,8 @@ class RunState(StrEnum):
 
 def state_of(flow_run_id: str) -> RunState:
     """Ask the server."""
-    from prefect.client.orchestration import get_client
-
     try:
-        with get_client(sync_client=True) as client:
+        with _asking() as client:
             state = client.read_flow_run(UUID(flow_run_id)).state
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the server, work goes on without it
         log.info("the state of flow run %s is not known: %s", flow_run_id, error)
@@ -44,6 +61,35 @@ def state_of(flow_run_id: str) -> RunState:
     if state.is_cancelled() or state.is_cancelling():
         return RunState.CANCELLED
     return RunState.RUNNING if state.is_running() or state.is_paused() else RunState.OVER
+
+
+@contextmanager
+def _asking() -> Iterator[SyncPrefectClient]:
+    """A client that asks once and does not wait long."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        get_client({"timeout": ANSWERS_WITHIN}, sync_client=True) as client,
+    ):
+        yield client
+
+
+def await_server(announce: Callable[[str], None]) -> None:
+    """In a flow run: wait until the server can hear how it ends, and say so. Without one for long it ends unheard."""
+    from prefect.context import FlowRunContext
+
+    deadline = time.monotonic() + AWAITED
+    while FlowRunContext.get() is not None and time.monotonic() < deadline and not _answers():
+        announce(WAITING_FOR_SERVER)
+        time.sleep(ANSWERS_WITHIN)
+    announce("")
+
+
+def _answers() -> bool:
+    with _asking() as client:
+        return client.api_healthcheck() is None
 
 
 def this_run_is_cancelled() -> bool:

@@ -63,6 +63,8 @@ class Snapshot:
     jobs: tuple[JobProgress, ...]
     elapsed: float
     """Seconds since the board was made."""
+    message: str = ""
+    """A word about the whole run; empty when all is well."""
 
     @property
     def fraction(self) -> float:
@@ -82,6 +84,7 @@ class Board:
         self._since: dict[int, float] = {}
         self._lock = threading.Lock()
         self._started = time.monotonic()
+        self._message = ""
 
     def add(self, line: int, name: str) -> None:
         with self._lock:
@@ -94,10 +97,14 @@ class Board:
     def stage(self, line: int, stage: str, total: int = 0) -> None:
         """The job enters a stage; the time since the last one began goes to that one."""
         self._close_stage(line)
-        self._change(line, stage=stage, done=0, total=total)
+        self._change(line, stage=stage, done=0, total=total, message="")
 
     def advance(self, line: int, done: int, total: int) -> None:
         self._change(line, done=done, total=total)
+
+    def announce(self, message: str) -> None:
+        """A word about the whole run."""
+        self._message = message
 
     def say(self, line: int, message: str) -> None:
         """A word about a job that goes on."""
@@ -116,7 +123,7 @@ class Board:
     def snapshot(self) -> Snapshot:
         with self._lock:
             jobs = tuple(self._jobs[line] for line in sorted(self._jobs))
-        return Snapshot(jobs, time.monotonic() - self._started)
+        return Snapshot(jobs, time.monotonic() - self._started, self._message)
 
     def _close_stage(self, line: int) -> None:
         now = time.monotonic()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.fakes.clips import write_clip
 from tests.fakes.command import SAMAFLOW, Folder, wait_until
+from tests.fakes.prefect_server import free_port
 
 expect.set_options(timeout=30_000)
 """A busy machine is no failure of the page."""
@@ -99,17 +99,10 @@ class Service:
         return code
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service over a folder with one clip of two shots, `clip.mp4`."""
-    port, pages = _free_port(), _free_port()
+    port, pages = free_port(), free_port()
     path = tmp_path_factory.mktemp("service")
     folder = Folder(path, f"http://127.0.0.1:{port}/api")
     for name in ("PREFECT_API_URL", "PREFECT_HOME", "SAMAFLOW_REVIEW_PAGES"):

@@ -321,6 +321,17 @@ def test_an_answer_cut_in_half_is_not_taken(troubled: TroubledS3, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
 
 
+def test_an_answer_that_comes_slowly_is_whole(troubled: TroubledS3, tmp_path: Path) -> None:
+    store = through(troubled, tmp_path)
+    local = tmp_path / "in.mkv"
+    local.write_bytes(bytes(range(256)) * 1000)
+    store.put_file(input_path(KEY), local)
+    troubled.faults.extend(["slow", "slow"])
+    store.fetch(input_path(KEY), tmp_path / "out.mkv")
+    assert not troubled.faults
+    assert (tmp_path / "out.mkv").read_bytes() == local.read_bytes()
+
+
 def test_a_refusal_is_permanent_and_not_repeated(troubled: TroubledS3, tmp_path: Path) -> None:
     store = through(troubled, tmp_path)
     troubled.faults.append("denied")

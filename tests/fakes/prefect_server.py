@@ -32,7 +32,7 @@ class PrefectServer:
             return False
 
     def kill(self) -> None:
-        """Not ended in order: that takes its time, and its database goes as well."""
+        """Not ended in order, which takes its time."""
         os.kill(self.pid, signal.SIGKILL)
 
 
@@ -43,7 +43,7 @@ def shared_server(home: Path) -> Iterator[str]:
     note = home / "server.json"
     with (home / "users").open("w") as users:
         with _alone(home):
-            server = PrefectServer(**json.loads(note.read_text())) if note.exists() else _start(home)
+            server = PrefectServer(**json.loads(note.read_text())) if note.exists() else start(home, free_port())
             note.write_text(json.dumps(asdict(server)))
             fcntl.flock(users, fcntl.LOCK_SH)
         yield server.url
@@ -61,10 +61,15 @@ def _alone(home: Path) -> Iterator[None]:
         yield
 
 
-def _start(home: Path) -> PrefectServer:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def start(home: Path, port: int) -> PrefectServer:
+    """A server whose database is in `home`."""
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
         "PREFECT_HOME": str(home),

@@ -6,6 +6,7 @@ import http.client
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ ENVIRON = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 """Settings under which a client talks to the double and to nothing else."""
+
+SLOW_SECONDS = 2.0
+PIECES = 8
+"""Of a body that comes slowly."""
 
 SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -55,8 +60,8 @@ class TroubledS3:
     """A proxy: each request takes the next fault from `faults`, or passes when there is none.
 
     Faults: `slow_down`, `bad_gateway`, `denied` (answers), `reset` (the connection breaks), `half` (half of the
-    answer's body, then the connection breaks), `swallow` (the upload's first half is read, then nothing happens until
-    the client is gone; `swallowing` is set meanwhile).
+    answer's body, then the connection breaks), `slow` (the body comes in pieces, over `SLOW_SECONDS`), `swallow` (the
+    upload's first half is read, then nothing happens until the client is gone; `swallowing` is set meanwhile).
     """
 
     def __init__(self, target: str) -> None:
@@ -108,9 +113,9 @@ class TroubledS3:
         elif fault in ANSWERS:
             _answer(handler, *ANSWERS[fault])
         else:
-            self._pass_on(handler, body, cut=fault == "half")
+            self._pass_on(handler, body, fault)
 
-    def _pass_on(self, handler: BaseHTTPRequestHandler, body: bytes, cut: bool) -> None:
+    def _pass_on(self, handler: BaseHTTPRequestHandler, body: bytes, fault: str) -> None:
         connection = http.client.HTTPConnection(self._target)
         connection.request(handler.command, handler.path, body, dict(handler.headers))
         answer = connection.getresponse()
@@ -120,9 +125,23 @@ class TroubledS3:
             if name.lower() not in {"connection", "transfer-encoding"}:
                 handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(data[: len(data) // 2] if cut else data)
-        handler.close_connection = cut
+        for piece in _pieces(data, fault):
+            handler.wfile.write(piece)
+        handler.close_connection = fault == "half"
         connection.close()
+
+
+def _pieces(data: bytes, fault: str) -> Iterator[bytes]:
+    """What of a body is sent, with the pauses."""
+    if fault == "half":
+        yield data[: len(data) // 2]
+    elif fault == "slow":
+        size = max(1, -(-len(data) // PIECES))
+        for start in range(0, len(data), size):
+            time.sleep(SLOW_SECONDS / PIECES)
+            yield data[start : start + size]
+    else:
+        yield data
 
 
 def _answer(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:

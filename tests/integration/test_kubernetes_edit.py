@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,9 +19,13 @@ from tests.fakes.cluster.clock import RealClock
 from tests.fakes.cluster.cluster import FakeCluster
 from tests.fakes.cluster.pods import ProcessPods
 from tests.fakes.command import Folder, wait_until
+from tests.fakes.prefect_server import PrefectServer, free_port, start
 from tests.fakes.s3 import BUCKET, ENVIRON, s3_server
 
 pytestmark = pytest.mark.kubernetes
+
+AWAY_SECONDS = float(os.environ.get("PREFECT_AWAY_SECONDS", "3"))
+"""For which Prefect's server stays away after everything is done; `make test-faults` takes five minutes."""
 
 
 class Cluster:
@@ -35,7 +45,7 @@ def here(folder: Folder, tmp_path: Path) -> Iterator[Cluster]:
             folder.environ |= {
                 **ENVIRON,
                 "KUBECONFIG": str(cluster.server.kubeconfig(tmp_path)),
-                "SAMAFLOW_STORE": f"s3://{BUCKET}/library",
+                "SAMAFLOW_STORE": f"s3://{BUCKET}/{tmp_path.name}",
                 "SAMAFLOW_ENDPOINT_URL": url,
                 "SAMAFLOW_KUBERNETES_PARALLELISM": "2",
             }
@@ -61,6 +71,68 @@ def test_a_flow_that_is_told_to_stop_leaves_its_job_and_the_next_one_adopts_it(h
     assert here.cluster.job_names() == [name]
     assert len(here.pods.started) == len({pod.rpartition("-")[0] for pod in here.pods.started}) == 2
     assert len(here.folder.deliverables()) == 1
+
+
+@pytest.fixture
+def server(here: Cluster, tmp_path: Path) -> Iterator[PrefectServer]:
+    """A Prefect server that only this person's runs use."""
+    home = tmp_path / "prefect"
+    home.mkdir()
+    server = start(home, free_port())
+    here.folder.environ["PREFECT_API_URL"] = server.url
+    yield server
+    with suppress(ProcessLookupError):
+        server.kill()
+
+
+def test_pods_go_on_while_prefects_server_is_away_and_the_flow_tells_it_of_its_end(
+    here: Cluster, server: PrefectServer, tmp_path: Path
+) -> None:
+    manifest(here.folder)
+    here.cluster.controller.start_seconds = 4.0
+    flow = here.folder.start("edit", "manifest.csv", "--executor", "kubernetes", "--json")
+    wait_until(lambda: bool(here.cluster.job_names()), "the Job")
+    server.kill()
+    wait_until(lambda: len(here.folder.deliverables()) == 1, "the deliverable", 240)
+    time.sleep(AWAY_SECONDS)
+    assert flow.poll() is None
+    back = start(tmp_path / "prefect", urlsplit(server.url).port)
+    try:
+        out, err = flow.communicate(timeout=240)
+        Path("/tmp/away/err.txt").write_text(err)
+        assert flow.returncode == 0, err
+        assert [row["state"] for row in json.loads(out)["rows"]] == ["delivered"]
+        assert "Prefect's server does not answer" in err
+        assert states_of_runs(back) == ["COMPLETED"]
+    finally:
+        back.kill()
+
+
+def states_of_runs(server: PrefectServer) -> list[str]:
+    """Of all flow runs that a server knows."""
+    asked = urllib.request.Request(f"{server.url}/flow_runs/filter", b"{}", {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        return [run["state_type"] for run in json.load(answer)]
+
+
+def test_a_run_whose_prefect_server_never_comes_back_ends_with_one_sentence(
+    here: Cluster, server: PrefectServer
+) -> None:
+    manifest(here.folder)
+    here.folder.environ["PREFECT_CLIENT_MAX_RETRIES"] = "0"
+    here.cluster.controller.start_seconds = 4.0
+    flow = here.folder.start("edit", "manifest.csv", "--executor", "kubernetes")
+    wait_until(lambda: bool(here.cluster.job_names()), "the Job")
+    server.kill()
+    wait_until(lambda: len(here.folder.deliverables()) == 1, "the deliverable", 240)
+    time.sleep(3)
+    flow.send_signal(signal.SIGINT)
+    _, err = flow.communicate(timeout=60)
+    assert (flow.returncode, f"Prefect's server at {server.url} is away" in err, "Traceback" in err) == (
+        2,
+        True,
+        False,
+    ), err
 
 
 @pytest.mark.parametrize(

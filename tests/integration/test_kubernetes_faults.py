@@ -104,7 +104,7 @@ def test_real_workers_on_s3_through_a_schedule_of_faults(
 def troubles(seed: int) -> list[str]:
     """What the store does to the first requests: mostly nothing."""
     draw = np.random.default_rng(seed)
-    kinds = ["", "", "", "", "", "slow_down", "reset", "bad_gateway", "half"]
+    kinds = ["", "", "", "", "", "slow_down", "reset", "bad_gateway", "half", "slow"]
     return [str(kind) for kind in draw.choice(kinds, size=int(draw.integers(0, 120)))]
 
 

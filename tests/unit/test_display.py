@@ -1,0 +1,38 @@
+"""What a person sees of a run where there is no terminal: a line a change, and what is in the way."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from flows.display import watching
+from tasks.progress import Board
+from tasks.run import LISTENERS, Run
+from tests.fakes.command import wait_until
+
+
+def test_what_is_in_the_way_of_a_row_and_of_the_run_is_said_until_it_is_gone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    board = Board()
+    board.add(2, "clip.mp4")
+    said = ""
+
+    def seen(text: str) -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return text in said
+
+    with watching():
+        for begin in LISTENERS:
+            begin(cast("Run", SimpleNamespace(board=board)))
+        board.stage(2, "edit", 4)
+        board.say(2, "no node has a free GPU")
+        wait_until(lambda: seen("line 2  clip.mp4  edit: no node has a free GPU"), "the trouble of a row")
+        board.announce("Prefect's server is away")
+        wait_until(lambda: seen("] Prefect's server is away"), "the trouble of the run")
+        board.announce("")
+        board.stage(2, "stitch")
+    assert seen("line 2  clip.mp4  stitch\n")
