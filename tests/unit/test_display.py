@@ -26,8 +26,7 @@ def test_what_is_in_the_way_of_a_row_and_of_the_run_is_said_until_it_is_gone(
         return text in said
 
     with watching():
-        for begin in LISTENERS:
-            begin(cast("Run", SimpleNamespace(board=board)))
+        LISTENERS.announce(cast("Run", SimpleNamespace(board=board)))
         board.stage(2, "edit", 4)
         board.say(2, "no node has a free GPU")
         wait_until(lambda: seen("line 2  clip.mp4  edit: no node has a free GPU"), "the trouble of a row")
