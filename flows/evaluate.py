@@ -99,15 +99,8 @@ HEADINGS = ("done", "PSNR in", "out", "SSIM in", "out", "path px", "found", "fli
 
 
 def show(found: Evaluation) -> None:
-    """A row a split and kind: the result, no edit, and the VAE's ceiling."""
-    table = Table("split", "edit", "clips", "", *HEADINGS, box=None, pad_edge=False)
-    for row in found.rows:
-        first = (row.split, row.kind, str(row.count))
-        table.add_row(*first, "result", *cells(row.result))
-        table.add_row("", "", "", "no edit", *cells(row.no_edit), style="dim")
-        if row.ceiling is not None:
-            table.add_row("", "", "", "ceiling", *cells(row.ceiling), style="dim")
-    out.print(table)
+    """The rows, and what was evaluated."""
+    show_rows(found.rows)
     out.print(
         f"{found.weights} {found.digest[:16]}, preset {found.preset}, seed {found.seed}, {found.world_name} world "
         f"{found.world[:12]}; "
@@ -115,6 +108,18 @@ def show(found: Evaluation) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def show_rows(rows: Sequence[Row]) -> None:
+    """A row a split and kind: the result, no edit, and the VAE's ceiling."""
+    table = Table("split", "edit", "clips", "", *HEADINGS, box=None, pad_edge=False)
+    for row in rows:
+        first = (row.split, row.kind, str(row.count))
+        table.add_row(*first, "result", *cells(row.result))
+        table.add_row("", "", "", "no edit", *cells(row.no_edit), style="dim")
+        if row.ceiling is not None:
+            table.add_row("", "", "", "ceiling", *cells(row.ceiling), style="dim")
+    out.print(table)
 
 
 def cells(means: Means) -> tuple[str, ...]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
@@ -13,6 +18,9 @@ from edits.errors import PermanentError
 from flows.results import out
 from sql.training import unknown
 from tasks.curves import curves
+
+if TYPE_CHECKING:
+    from flows.train_sama import TrainingResult
 
 STYLES = {"built": "green", "failed": "red", "paused": "yellow"}
 
@@ -122,6 +130,36 @@ def line_of(run: sql.TrainingRunRecord) -> TrainingLine:
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """What a training says goes to standard error meanwhile."""
+    log, handler = logging.getLogger("tasks.training"), logging.StreamHandler(sys.stderr)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+def show_result(result: TrainingResult) -> None:
+    """What came of a training."""
+    out.print(f"{result.curriculum}: {result.state} in {escape(result.folder)}", soft_wrap=True)
+    if result.reason:
+        out.print(escape(result.reason), soft_wrap=True)
+    if result.weights:
+        out.print(f"weights {escape(result.weights)} {result.weights_digest}", highlight=False, soft_wrap=True)
+    if result.evaluation:
+        from flows.evaluate import (
+            show_rows,
+        )  # here: it brings what draws and measures, and `samaflow training` asks only
+
+        show_rows(result.evaluation)
+    for what, path in (("curves", result.curves), ("clips", result.sheet)):
+        if path:
+            out.print(f"{what}: {escape(path)}", soft_wrap=True)
 
 
 def show_list(listed: TrainingList) -> None:

@@ -8,9 +8,13 @@ from typing import Annotated, Literal
 import typer
 
 from edits.errors import PermanentError
-from flows.command import AsJson, asked_database, print_record, problems, settings_here
+from flows.command import AsJson, asked_database, end_on_sigterm, print_record, problems, settings_here
+from flows.prefect_here import prepare_prefect
 
 commands = typer.Typer()
+
+PAUSED = 75
+"""Exit code of a training that the same call goes on with."""
 
 SplitName = Literal["seen", "new-looks", "new-words", "all"]
 
@@ -35,6 +39,31 @@ def evaluate(
 
         found = evaluating.evaluation(settings_here(), weights, seed, count, split, preset, sheet)
         print_record(found) if as_json else evaluating.show(found)
+
+
+@commands.command()
+def train(
+    curriculum: Annotated[str, typer.Argument(help="A committed one by name (nano, pico), or a .toml file.")],
+    folder: Annotated[str, typer.Option(help="For checkpoints and weights; the same again goes on.")] = "",
+    hours: Annotated[float, typer.Option(min=0, help="Then pause, with a checkpoint; 0: no limit.")] = 0.0,
+    rehearsal: Annotated[int, typer.Option(min=0, metavar="STEPS", help="At most so many steps a part.")] = 0,
+    samples: Annotated[int, typer.Option(min=0, help="Held-out clips to evaluate on.")] = 70,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the held-out clips.")] = 0,
+    allow: Annotated[list[str] | None, typer.Option(help="A folder that may be used; repeatable.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a small model from nothing, or go on; evaluate and register it. Exit code 75: paused, the same goes on."""
+    end_on_sigterm()
+    with problems():
+        prepare_prefect(settings_here())
+        from flows import trained
+        from flows.train_sama import train_sama
+
+        with trained.watching():
+            result = train_sama(curriculum, folder, hours, rehearsal, samples, seed, allow)
+        print_record(result) if as_json else trained.show_result(result)
+    if result.state == "paused":
+        raise typer.Exit(PAUSED)
 
 
 @commands.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -27,6 +27,8 @@ from edits.trust import readable
 from tasks.run import Run
 
 if TYPE_CHECKING:
+    from sama_model.evaluation.evaluate import Row as EvaluationRow
+    from sql import TrainingPartRecord
     from tasks.conclude import Summary
     from tasks.leftovers import Leftover
     from tasks.library import LibraryResult
@@ -52,14 +54,21 @@ log = logging.getLogger(__name__)
 @contextmanager
 def live_progress(run: Run) -> Iterator[None]:
     """A progress artifact that follows the run's board until the block ends."""
+    with following("All rows of the manifest", lambda: run.board.snapshot().fraction):
+        yield
+
+
+@contextmanager
+def following(description: str, fraction: Callable[[], float]) -> Iterator[None]:
+    """A progress artifact that asks for the share that is done, 0 to 1, until the block ends."""
     artifact = None
     if _in_a_flow_run():
-        artifact = _attempt(lambda: create_progress_artifact(0.0, description="All rows of the manifest"))
+        artifact = _attempt(lambda: create_progress_artifact(0.0, description=description))
     over = threading.Event()
 
     def follow(artifact_id: UUID) -> None:
         while not over.wait(PROGRESS_SECONDS):
-            _attempt(lambda: update_progress_artifact(artifact_id, 100 * run.board.snapshot().fraction))
+            _attempt(lambda: update_progress_artifact(artifact_id, 100 * fraction()))
 
     thread = threading.Thread(target=follow, args=(artifact,), name="progress-artifact", daemon=True)
     if isinstance(artifact, UUID):
@@ -70,7 +79,7 @@ def live_progress(run: Run) -> Iterator[None]:
         over.set()
         if isinstance(artifact, UUID):
             thread.join()
-            _attempt(lambda: update_progress_artifact(artifact, 100 * run.board.snapshot().fraction))
+            _attempt(lambda: update_progress_artifact(artifact, 100 * fraction()))
 
 
 def publish_summary(summary: Summary) -> None:
@@ -107,6 +116,23 @@ def publish_library(result: LibraryResult) -> None:
     """What a run over a library found, did and skipped, as one page of text."""
     if _in_a_flow_run():
         _attempt(lambda: create_markdown_artifact(_library_page(result), key="library", description=result.library))
+
+
+def publish_training(parts: Iterable[TrainingPartRecord], curves: str, sheet: str) -> None:
+    """How far a training is, and where its pictures lie."""
+    if not _in_a_flow_run():
+        return
+    rows = "\n".join(f"| {part.part} | {part.step} | {part.steps} | {part.left_out} |" for part in parts)
+    pictures = "".join(f"\n{what}: `{_cell(path)}`\n" for what, path in (("Curves", curves), ("Clips", sheet)) if path)
+    page = f"| part | steps done | of | examples left out |\n|---|---|---|---|\n{rows}\n{pictures}"
+    _attempt(lambda: create_markdown_artifact(page, key="training"))
+
+
+def publish_evaluation(rows: Sequence[EvaluationRow]) -> None:
+    """The means by kind of edit."""
+    if rows and _in_a_flow_run():
+        table = [{"split": row.split, "kind": row.kind, "clips": row.count, **asdict(row.result)} for row in rows]
+        _attempt(lambda: create_table_artifact(table, key="evaluation", description="Against the exact targets"))
 
 
 def _library_page(result: LibraryResult) -> str:

@@ -57,6 +57,8 @@ def official_files(networks: Networks, curriculum: Curriculum, folder: Path) -> 
     paths = {name: folder / f"{name}.safetensors" for name in keys}
     for name, (model, names) in keys.items():
         save_official(model, names, paths[name])
+    networks.tokenizer.backend_tokenizer.no_truncation()  # as it was last used is no property of the weights
+    networks.tokenizer.backend_tokenizer.no_padding()
     networks.tokenizer.save_pretrained(folder / "tokenizer")
     return Released(paths["transformer"], paths["text_encoder"], paths["vae"], folder / "tokenizer")
 

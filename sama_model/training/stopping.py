@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -41,6 +42,8 @@ class Stopping:
             signal.signal(number, signal.SIG_DFL)
 
     def _watch(self) -> None:
-        while sys.stdin.buffer.read(1):
+        while os.read(
+            sys.stdin.fileno(), 1
+        ):  # unbuffered: a buffer's lock, held here, would abort the interpreter's end
             pass
         self._asked.set()

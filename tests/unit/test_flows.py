@@ -34,17 +34,20 @@ from flows.results import Results
 from flows.review_job import ReviewOutcome, review_job
 from flows.settle_reviews import settle_reviews
 from flows.status import EventLine, JobHistory, JobLine, JobList
+from flows.train_sama import TrainingResult, train_sama
 from flows.trained import PartLine, TrainingHistory, TrainingLine, TrainingList
 from tasks.catalogue import build_catalogue
 from tasks.conclude import RowResult, Summary
 from tasks.forecast import Forecast, RowForecast
 from tasks.library import FileResult, LibraryResult
 
-FORMS = (edit_video, edit_manifest, restyle_library, review_job, settle_reviews)
+FORMS = (edit_video, edit_manifest, restyle_library, review_job, settle_reviews, train_sama)
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("module", ["flows.edit_manifest", "flows.edit_video", "flows.cli", "tasks.gpu"])
+@pytest.mark.parametrize(
+    "module", ["flows.edit_manifest", "flows.edit_video", "flows.train_sama", "flows.cli", "tasks.gpu"]
+)
 def test_the_flow_side_and_the_idle_worker_load_no_torch(module: str) -> None:
     check = f"import {module}, sys; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
@@ -63,7 +66,7 @@ def test_the_worker_loads_neither_prefect_nor_a_database() -> None:
 def test_every_deployment_points_at_a_flow() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {deployment["name"] for deployment in deployments} == {
-        *("edit-manifest", "edit-video", "restyle-library", "review-job", "settle-reviews"),
+        *("edit-manifest", "edit-video", "restyle-library", "review-job", "settle-reviews", "train-sama"),
         *("edit-manifest-kubernetes", "edit-video-kubernetes", "restyle-library-kubernetes"),
         *("review-job-kubernetes", "settle-reviews-kubernetes", "reconcile-kubernetes"),
     }
@@ -88,6 +91,7 @@ def test_every_deployment_points_at_a_flow() -> None:
         JobHistory,
         EventLine,
         Finding,
+        TrainingResult,
         TrainingList,
         TrainingLine,
         TrainingHistory,

@@ -1,0 +1,91 @@
+"""`samaflow train`: from a curriculum to registered weights, stopped with its flow, gone on with by the same call."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sama_model.training import checkpoints
+from sama_model.training.journal import Point, lines_from
+from tests.fakes.command import Folder, wait_until
+
+pytestmark = pytest.mark.model
+
+MICRO = Path(__file__).parents[1] / "fakes" / "micro.toml"
+
+
+def curriculum(folder: Folder, *changes: tuple[str, str]) -> None:
+    """The micro model of the full world, with these changes."""
+    text = MICRO.read_text()
+    for old, new in (('world = "small"', 'world = "full"'), ("stride = 4", "stride = 16"), *changes):
+        assert old in text
+        text = text.replace(old, new)
+    (folder.path / "micro.toml").write_text(text)
+
+
+def test_a_curriculum_becomes_registered_weights_and_again_is_nothing_new(folder: Folder) -> None:
+    curriculum(folder)
+    made = folder.json("train", "micro.toml", "--folder", "runs/micro", "--samples", "1")
+    assert (made["state"], made["reason"]) == ("built", "")
+    assert [(row["split"], row["kind"], row["count"]) for row in made["evaluation"]][-1] == ("seen", "all", 1)
+    assert Path(made["sheet"]).read_bytes().startswith(b"\x89PNG")
+    assert "stage_zero" in Path(made["curves"]).read_text()
+    assert (folder.path / "runs" / "micro" / "tensorboard" / "stage_one").is_dir()
+    (listed,) = folder.ask("training")["runs"]
+    assert (listed["state"], listed["weights"], listed["weights_digest"]) == ("built", "micro", made["weights_digest"])
+    parts = folder.ask("training", made["run_id"])["parts"]
+    assert [(part["part"], part["step"]) for part in parts] == [
+        *(("vae", 3), ("image_encoder", 2), ("stage_zero", 3), ("stage_one", 3)),
+    ]
+    assert parts[3]["figures"].keys() == {"total", "flow", "semantic", "gradient"}
+    again = folder.json("train", "micro.toml", "--folder", "runs/micro", "--samples", "0")
+    assert (again["weights_digest"], again["run_id"]) == (made["weights_digest"], made["run_id"])
+
+
+def trainer(folder: Folder) -> psutil.Process | None:
+    """The process that trains in the folder."""
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "sama_model.training" in command and str(folder.path / "run") in command:
+            return process
+    return None
+
+
+def points(folder: Folder) -> int:
+    return sum(isinstance(line, Point) for line in lines_from(folder.path / "run")[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_training_ends_with_its_flow_and_keeps_its_last_step(folder: Folder, number: signal.Signals) -> None:
+    curriculum(
+        folder,
+        (
+            "steps = 3\nbatch = 2\nlearning_rate = 1e-3\ncheckpoint_every = 2\n\n[vae.sizes]",
+            "steps = 5000\nbatch = 2\n\n[vae.sizes]",
+        ),
+    )
+    with folder.start("train", "micro.toml", "--folder", "run", "--samples", "0") as flow:
+        wait_until(lambda: points(folder) > 0, "the first point of a curve")
+        child = trainer(folder)
+        assert child is not None
+        os.kill(flow.pid, number)
+        flow.communicate(timeout=90)
+    assert flow.returncode == (130 if number is signal.SIGINT else -number)
+    wait_until(lambda: not child.is_running(), "the training to end by itself")
+    (checkpoint,) = checkpoints.whole(folder.path / "run" / "vae")
+    assert int(checkpoint.name) >= 25
+    (listed,) = folder.ask("training")["runs"]
+    state = ("paused", False) if number is signal.SIGINT else ("training", True)
+    assert (listed["state"], listed["flow_gone"]) == state
+    assert folder.ask("training", listed["run_id"])["parts"][0]["step"] >= 25 * (number is signal.SIGINT)
+
+
+def test_a_call_that_cannot_be_used_says_why(folder: Folder) -> None:
+    error = folder.json("train", "nothing", "--samples", "0", code=2)["error"]
+    assert (error["category"], error["message"][:37]) == ("weights", "there is no curriculum 'nothing'; the")
+    error = folder.json("train", "/etc/other.toml", code=2)["error"]
+    assert error["category"] == "trust"
