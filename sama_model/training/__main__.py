@@ -3,11 +3,14 @@
 CURRICULUM is the name of a committed one, or a .toml file. What it says is for people; FOLDER/journal.jsonl has the
 same for programs. Exit codes: 0 the weights are in FOLDER/weights, 75 it was stopped (the time was over, SIGTERM,
 Ctrl-C) and the same command goes on, 2 the call is unusable.
+
+On several GPUs: torchrun --nproc-per-node N -m sama_model.training ...; torchrun makes of the exit codes its own, 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -73,8 +76,12 @@ def main(arguments: list[str] | None = None) -> int:
         curriculum = curriculum_of(given.curriculum)
         if given.shortened is not None:
             curriculum = curriculum.shortened(given.shortened)
-        with Journal(given.folder) as journal, Stopping(given.seconds, given.parent_pipe) as stopping:
-            built = trained(curriculum, given.folder, journal, stopping, events=given.tensorboard)
+        with Stopping(given.seconds, given.parent_pipe) as stopping:
+            if os.environ.get("RANK", "0") != "0":
+                build(curriculum, given.folder, lambda progress: None, stopping)
+                return 0
+            with Journal(given.folder) as journal:
+                built = trained(curriculum, given.folder, journal, stopping, events=given.tensorboard)
     except PausedError as paused:
         write(f"{paused}; the same command goes on")
         return PAUSED

@@ -5,21 +5,34 @@ source, target (B, T, H, W, 3) uint8        anchors (B, N, H, W, 3) uint8       
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sama_model.encoders import prompts_of
-from sama_model.tokens import Joint
-from sama_model.training.data import Example, Examples, gathered
+from sama_model.training.data import WHOLE, Examples, Gathered, Share, gathered
 from sama_model.training.loop import Drawn
 from sama_model.training.settings import TrainingSettings
 
 STREAM = 81
 """First word of the seeds drawn here."""
+
+
+@dataclass(frozen=True)
+class StepNoise:
+    """The noise of some places of a step, drawn for all of them: no place's depends on who draws it."""
+
+    seed: int
+    places: tuple[int, ...]
+    of: int
+
+    def like(self, *tensors: Tensor) -> list[Tensor]:
+        """Standard normal, one for each (B, ...), drawn on the CPU, so that it is the same on any device."""
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = [torch.randn((self.of, *tensor.shape[1:]), generator=generator) for tensor in tensors]
+        return [noise[list(self.places)].to(tensor) for noise, tensor in zip(drawn, tensors, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class Batch:
     anchors: Tensor
     u: Tensor
     """(B,) uniform: noise levels before they are shifted."""
-    noise_seed: int
+    noise: StepNoise
 
 
 @dataclass(frozen=True)
@@ -41,12 +54,17 @@ class Batches:
 
     examples: Examples
     settings: TrainingSettings
+    share: Share = WHOLE
+
+    def sharing(self, share: Share) -> Batches:
+        return replace(self, share=share)
 
     def __call__(self, step: int) -> Drawn[Batch]:
         """Raises BadExampleError like `gathered`."""
         first = step * self.settings.batch
-        found = gathered(self.examples, range(first, first + self.settings.batch))
-        return Drawn(batch_of(found.good, self.settings, step_generator(self.settings, step)), found.bad)
+        found = gathered(self.examples, range(first, first + self.settings.batch), self.share)
+        batch = batch_of(found, self.settings, step_generator(self.settings, step))
+        return Drawn(batch, found.bad, found.count)
 
 
 def step_generator(settings: TrainingSettings, step: int) -> np.random.Generator:
@@ -54,26 +72,23 @@ def step_generator(settings: TrainingSettings, step: int) -> np.random.Generator
     return np.random.default_rng([STREAM, settings.seed, step])
 
 
-def batch_of(examples: Sequence[Example], settings: TrainingSettings, rng: np.random.Generator) -> Batch:
-    """The examples, all of one shape, with the instruction dropped from some."""
-    prompts = tuple(prompts_of(each.text)[int(rng.random() < settings.text_dropout)] for each in examples)
-    count = min(settings.anchors, len(examples[0].target))
-    anchors = [each.target[np.sort(rng.choice(len(each.target), count, replace=False))] for each in examples]
+def batch_of(found: Gathered, settings: TrainingSettings, rng: np.random.Generator) -> Batch:
+    """The examples, all of one shape, with the instruction dropped from some. Drawn for every place of the step."""
+    examples, places = found.good, list(found.places)
+    dropped = [int(rng.random() < settings.text_dropout) for _ in range(found.of)]
+    frames = len(examples[0].target)
+    count = min(settings.anchors, frames)
+    anchored = [np.sort(rng.choice(frames, count, replace=False)) for _ in range(found.of)]
+    u = rng.random(found.of, dtype=np.float32)
+    pairs = list(zip(places, examples, strict=True))
     return Batch(
         source=torch.from_numpy(np.stack([each.source for each in examples])),
         target=torch.from_numpy(np.stack([each.target for each in examples])),
-        prompts=prompts,
-        anchors=torch.from_numpy(np.stack(anchors)),
-        u=torch.from_numpy(rng.random(len(examples), dtype=np.float32)),
-        noise_seed=int(rng.integers(2**31)),
+        prompts=tuple(prompts_of(each.text)[dropped[place]] for place, each in pairs),
+        anchors=torch.from_numpy(np.stack([each.target[anchored[place]] for place, each in pairs])),
+        u=torch.from_numpy(u[places]),
+        noise=StepNoise(int(rng.integers(2**31)), found.places, found.of),
     )
-
-
-def noise_like(data: Joint, seed: int) -> Joint:
-    """Standard normal, drawn on the CPU, so that it is the same on any device."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = [torch.randn(part.shape, generator=generator) for part in (data.video, data.semantic)]
-    return Joint(parts[0].to(data.video), parts[1].to(data.semantic))
 
 
 def pixels(frames: Tensor) -> Tensor:

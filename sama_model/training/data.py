@@ -6,7 +6,7 @@ seen before. That is what makes a resumed run the same run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,31 +55,64 @@ class Bad:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What of every step is one process's, of so many that train together."""
+
+    index: int = 0
+    count: int = 1
+
+    def places(self, batch: int) -> range:
+        """Of a step's examples, counted from 0."""
+        return range(self.index, batch, self.count)
+
+
+WHOLE = Share()
+"""One process's that trains alone."""
+
+
+@dataclass(frozen=True)
 class Gathered:
-    """The examples of one step."""
+    """A share of the examples of one step."""
 
     good: tuple[Example, ...]
     bad: tuple[Bad, ...]
     """Left out: the step is made of fewer."""
+    places: tuple[int, ...]
+    """Of the good ones in the step."""
+    of: int
+    """Examples that the step was to have."""
+    count: int
+    """Of the good ones that are this share's: 0 when all of them are bad, and one of another's stands in, to count
+    nothing."""
 
 
-def gathered(examples: Examples, numbers: Iterable[int]) -> Gathered:
-    """All of these numbers.
+def gathered(examples: Examples, numbers: Sequence[int], share: Share = WHOLE) -> Gathered:
+    """The share's of these numbers, a whole step's.
 
     Raises:
-        BadExampleError: none of them can be had, naming each.
+        BadExampleError: none of the whole step can be had, naming each.
     """
-    good: list[Example] = []
     bad: list[Bad] = []
-    for number in numbers:
-        try:
-            good.append(checked(examples.example(number)))
-        except BadExampleError as error:
-            bad.append(Bad(number, str(error)))
+    good = _had(examples, numbers, share.places(len(numbers)), bad)
+    count, own = len(good), tuple(bad)
+    others = (place for place in range(len(numbers)) if place % share.count != share.index)
+    while not good and (place := next(others, None)) is not None:
+        good = _had(examples, numbers, [place], bad)
     if not good:
-        named = "; ".join(f"{each.number}: {each.reason}" for each in bad)
+        named = "; ".join(f"{each.number}: {each.reason}" for each in sorted(bad, key=lambda each: each.number))
         raise BadExampleError(f"no example of this step can be trained on: {named}")
-    return Gathered(tuple(good), tuple(bad))
+    return Gathered(tuple(good.values()), own, tuple(good), len(numbers), count)
+
+
+def _had(examples: Examples, numbers: Sequence[int], places: Iterable[int], bad: list[Bad]) -> dict[int, Example]:
+    """The good ones of these places; the others are added to `bad`."""
+    good = {}
+    for place in places:
+        try:
+            good[place] = checked(examples.example(numbers[place]))
+        except BadExampleError as error:
+            bad.append(Bad(numbers[place], str(error)))
+    return good
 
 
 def checked(example: Example) -> Example:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from torch import nn
 
-from sama_model.installed import InstalledWeights
+from sama_model.installed import InstalledWeights, read_card
 from sama_model.training.curriculum import Curriculum
 from sama_model.training.image_encoder import trained_image_encoder
 from sama_model.training.loop import Stop, Tell, adopt, never, seeded
 from sama_model.training.release import released
+from sama_model.training.together import Together
 from sama_model.training.tokenizer import learned
 from sama_model.training.trainer import Networks, train
 from sama_model.training.vae import trained_vae
@@ -71,8 +72,11 @@ def build(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) 
     for part, examples, settings in stages:
         average = train(networks, examples, settings, folder / part, tell, stop, part)
         adopt(average, networks.trained(settings))
-    installed = released(networks, curriculum, folder)
-    return Built(folder / "weights" / curriculum.name, installed, curriculum.data())
+    together, weights = Together.here(), folder / "weights" / curriculum.name
+    if together.first:
+        released(networks, curriculum, folder)
+    together.wait()
+    return Built(weights, read_card(weights), curriculum.data())
 
 
 def new_transformer(curriculum: Curriculum) -> SamaTransformer3DModel:

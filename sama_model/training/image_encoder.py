@@ -8,8 +8,8 @@ shapes, colours, textures and places there are, the ground and the style.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, cross_entropy, gelu
 
+from sama_model.training.data import WHOLE, Share
 from sama_model.training.loop import Drawn, Stop, Tell, adopt, fit, never, seeded
 from sama_model.training.settings import LoopSettings
 from sama_model.training.world.drawing import draw
@@ -94,13 +95,21 @@ class PictureBatches:
 
     world: str
     settings: LoopSettings
+    share: Share = WHOLE
+
+    def sharing(self, share: Share) -> PictureBatches:
+        return replace(self, share=share)
 
     def __call__(self, step: int) -> Drawn[Pictures]:
         rules = WORLDS[self.world]
         first = step * self.settings.batch
-        drawn = [self.labelled(number, rules) for number in range(first, first + self.settings.batch)]
+        places = self.share.places(self.settings.batch)
+        drawn = [
+            self.labelled(first + place, rules) for place in places or [0]
+        ]  # none: one stands in, counting nothing
         frames = np.concatenate([frames for frames, _ in drawn])
-        return Drawn(Pictures(torch.from_numpy(frames), Labels.together([labels for _, labels in drawn])))
+        pictures = Pictures(torch.from_numpy(frames), Labels.together([labels for _, labels in drawn]))
+        return Drawn(pictures, count=len(places))
 
     def labelled(self, number: int, rules: WorldRules) -> tuple[npt.NDArray[np.uint8], Labels]:
         """A clip's frames."""
@@ -115,7 +124,7 @@ class ImageEncoderTask:
     """The image encoder as the loop sees it."""
 
     module: ImageEncoder
-    draw: Callable[[int], Drawn[Pictures]]
+    draw: PictureBatches
     data: str
     part: str = "image_encoder"
 

@@ -1,7 +1,8 @@
 """The loop of every part: batches in, a better module out, going on where a killed run left off.
 
 A step's numbers follow from the settings, the data and the step: no state of a random generator is carried over. On
-one device a resumed run therefore ends in the same bits as one that was never stopped.
+one device a resumed run therefore ends in the same bits as one that was never stopped. Processes that train together
+(torchrun) take the same steps, to the order in which sums are made: each has its share of a step's examples.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from sama_model.training import checkpoints
-from sama_model.training.data import Bad
+from sama_model.training.data import Bad, Share
 from sama_model.training.settings import LoopSettings
+from sama_model.training.together import Ask, Together
 
 AHEAD = 4
 """Batches that each drawing process has ready."""
@@ -39,6 +40,17 @@ class Drawn(Generic[Content]):
     content: Content
     bad: tuple[Bad, ...] = ()
     """Examples that were left out of it."""
+    count: int = 1
+    """Examples in it that count; 0: those of other processes do, and this one only keeps step."""
+
+
+class Draw(Protocol[Content]):
+    """Batches by their step alone, whatever process draws them."""
+
+    def __call__(self, step: int) -> Drawn[Content]: ...
+
+    def sharing(self, share: Share) -> Draw[Content]:
+        """A share of each, as it is of the whole."""
 
 
 class Task(Protocol[Content]):
@@ -57,8 +69,8 @@ class Task(Protocol[Content]):
         """What is trained."""
 
     @property
-    def draw(self) -> Callable[[int], Drawn[Content]]:
-        """A step's batch by its number alone, whatever process draws it."""
+    def draw(self) -> Draw[Content]:
+        """A step's batch."""
 
     def place(self, device: torch.device) -> None:
         """Puts there what is used and not trained."""
@@ -99,23 +111,22 @@ def never() -> bool:
 def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop: Stop = never) -> EMAModel:
     """Trains the task's module in place from the newest checkpoint of `run` on, and returns its average.
 
-    `stop` is asked after every step.
+    `stop` is asked after every step. Of processes that train together the first tells and writes, and all stop when one
+    is told to.
 
     Raises:
         PausedError: `stop` said so before the last step.
-        ValueError: more processes than one, whose gradients nothing here would bring together.
         WeightsError: a checkpoint of other settings or data, or a damaged one.
         BadExampleError: a step of which no example can be trained on.
     """
-    accelerator = Accelerator()
-    if accelerator.num_processes > 1:
-        raise ValueError(
-            f"training runs in one process so far, not in {accelerator.num_processes}: start it without torchrun"
-        )
+    together = Together.here()
+    accelerator = together.accelerator
     task.place(accelerator.device)
     parameters = list(task.module.parameters())
     adamw = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    _, optimizer = accelerator.prepare(task.module, adamw)
+    accelerator.prepare_model(task.module, evaluation_mode=True)  # placed, and in checkpoints, but not wrapped
+    optimizer = accelerator.prepare(adamw)
+    ask = together.asking(task.module, task.losses)
     average = EMAModel(parameters, decay=settings.ema_decay, foreach=True)
     accelerator.register_for_checkpointing(average)
 
@@ -128,34 +139,49 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
         accelerator.load_state(str(found[0]))
         first = found[1].step
     steps = range(first, settings.steps)
-    for step, drawn in zip(steps, ahead(task.draw, steps, settings.workers), strict=True):
-        tell(one_step(accelerator, optimizer, task, settings, step, drawn))
+    draw = task.draw.sharing(Share(accelerator.process_index, accelerator.num_processes))
+    for step, drawn in zip(steps, ahead(draw, steps, settings.workers), strict=True):
+        progress = one_step(together, optimizer, ask, settings, Step(task.part, step, drawn))
         average.step(parameters)
+        if together.first:
+            tell(progress)
         last = step + 1 == settings.steps
-        stopped = stop() and not last
+        stopped = together.any(stop()) and not last
         if last or stopped or (step + 1) % settings.checkpoint_every == 0:
-            checkpoints.write(run, step + 1, named(step + 1), lambda folder: accelerator.save_state(str(folder)))
+            if together.first:
+                checkpoints.write(run, step + 1, named(step + 1), lambda folder: accelerator.save_state(str(folder)))
+            together.wait()
         if stopped:
             raise PausedError(f"{task.part}: stopped after {step + 1} of {settings.steps} steps")
     return average
 
 
+@dataclass(frozen=True)
+class Step(Generic[Content]):
+    """One step of a part."""
+
+    part: str
+    number: int
+    drawn: Drawn[Content]
+
+
 def one_step(
-    accelerator: Any, optimizer: Any, task: Task[Content], settings: LoopSettings, step: int, drawn: Drawn[Content]
+    together: Together, optimizer: Any, ask: Ask[Content], settings: LoopSettings, step: Step[Content]
 ) -> Progress:
     """Loss, gradient, update."""
+    accelerator, drawn = together.accelerator, step.drawn
     lower = settings.mixed_precision == "bf16"
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=lower):
-        losses = task.losses(drawn.content)
-    accelerator.backward(losses["total"])
+        losses = ask(drawn.content)
+    accelerator.backward(losses["total"] * together.weight(drawn.count))
     trained = [each for group in optimizer.param_groups for each in group["params"]]
     norm = accelerator.clip_grad_norm_(trained, settings.clip)
     for group in optimizer.param_groups:
-        group["lr"] = settings.rate_at(step)
+        group["lr"] = settings.rate_at(step.number)
     optimizer.step()
     optimizer.zero_grad()
-    figures = tuple((name, loss.item()) for name, loss in losses.items())
-    return Progress(task.part, step, settings.steps, figures, float(norm), drawn.bad)
+    figures = together.means({name: loss.item() for name, loss in losses.items()}, drawn.count)
+    return Progress(step.part, step.number, settings.steps, figures, float(norm), together.all_bad(drawn.bad))
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------

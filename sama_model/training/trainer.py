@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +19,9 @@ from sama_model.config import TEXT_TOKENS
 from sama_model.encoders import embed_tokens, encode_video, text_context, tokenize
 from sama_model.reuse import NOTHING, Memory, Reuse
 from sama_model.tokens import Joint
-from sama_model.training.batches import Batch, Batches, noise_like, pixels
+from sama_model.training.batches import Batch, Batches, pixels
 from sama_model.training.data import Examples
-from sama_model.training.loop import Drawn, Stop, Tell, fit, never
+from sama_model.training.loop import Stop, Tell, fit, never
 from sama_model.training.losses import losses, noised, shifted_sigmas
 from sama_model.training.settings import TrainingSettings
 from sama_model.transformer import SamaTransformer3DModel
@@ -123,7 +123,7 @@ class Stage:
         return lowered(self.networks.vae) if self.settings.mixed_precision == "bf16" else self.networks.vae
 
     @property
-    def draw(self) -> Callable[[int], Drawn[Batch]]:
+    def draw(self) -> Batches:
         return Batches(self.examples, self.settings)
 
     def place(self, device: torch.device) -> None:
@@ -139,7 +139,7 @@ class Stage:
             source = encode_video(self.vae, pixels(content.source.to(device)))
             target = encode_video(self.vae, pixels(content.target.to(device)))
             data = Joint(target.float(), networks.anchors(content.anchors.to(device)).float())
-        noise = noise_like(data, content.noise_seed)
+        noise = Joint(*content.noise.like(data.video, data.semantic))
         sigmas = shifted_sigmas(content.u.to(device), settings.shift)
         at = noised(data, noise, sigmas)
         contexts = contexts_of(networks, content.prompts)

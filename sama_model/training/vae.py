@@ -5,7 +5,7 @@ L = mean |e| + square * mean e^2 + gradient * mean |grad e| + kl * mean KL    e 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
 from sama_model.config import VaeSizes
-from sama_model.training.batches import pixels
-from sama_model.training.data import Examples, gathered
+from sama_model.training.batches import StepNoise, pixels
+from sama_model.training.data import WHOLE, Examples, Share, gathered
 from sama_model.training.linear_code import begin
 from sama_model.training.loop import Drawn, Stop, Tell, adopt, fit, never, seeded
 from sama_model.training.settings import LoopSettings
@@ -62,7 +62,7 @@ class Clips:
 
     frames: Tensor
     """(B, T, H, W, 3) uint8."""
-    noise_seed: int
+    noise: StepNoise
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,19 @@ class ClipBatches:
 
     examples: Examples
     settings: LoopSettings
+    share: Share = WHOLE
+
+    def sharing(self, share: Share) -> ClipBatches:
+        return replace(self, share=share)
 
     def __call__(self, step: int) -> Drawn[Clips]:
         """Raises BadExampleError like `gathered`."""
         first = step * self.settings.batch
-        found = gathered(self.examples, range(first, first + self.settings.batch))
-        frames = [example.target if i % 2 else example.source for i, example in enumerate(found.good)]
-        return Drawn(Clips(torch.from_numpy(np.stack(frames)), step), found.bad)
+        found = gathered(self.examples, range(first, first + self.settings.batch), self.share)
+        pairs = zip(found.places, found.good, strict=True)
+        frames = [example.target if place % 2 else example.source for place, example in pairs]
+        noise = StepNoise(step, found.places, found.of)
+        return Drawn(Clips(torch.from_numpy(np.stack(frames)), noise), found.bad, found.count)
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class VaeTask:
 
     vae: AutoencoderKLWan
     settings: VaeSettings
-    draw: Callable[[int], Drawn[Clips]]
+    draw: ClipBatches
     data: str
     part: str = "vae"
 
@@ -101,8 +107,7 @@ class VaeTask:
     def losses(self, content: Clips) -> Mapping[str, Tensor]:
         video = pixels(content.frames.to(self.vae.device))
         posterior = self.vae.encode(video).latent_dist
-        generator = torch.Generator().manual_seed(content.noise_seed)
-        noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
+        (noise,) = content.noise.like(posterior.mean)
         said = self.vae.decode(posterior.mean + posterior.std * noise).sample.float()
         error = said - video
         l1, gradient = error.abs().mean(), sum(error.diff(dim=axis).abs().mean() for axis in (-1, -2))

@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = ("k8s/overlays/local", "k8s/overlays/production")
-PLACES = (*OVERLAYS, "k8s/weights")
+PLACES = (*OVERLAYS, "k8s/weights", "k8s/training")
 """What an operator applies."""
 
 Json = dict[str, Any]

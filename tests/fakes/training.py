@@ -1,6 +1,6 @@
 """A training run small enough for tests, also as a program that can be killed.
 
-python -m tests.fakes.training FOLDER STEPS
+python -m tests.fakes.training FOLDER STEPS [BATCH]
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def networks() -> Networks:
     )
 
 
-def settings(steps: int) -> TrainingSettings:
+def settings(steps: int, batch: int = 2) -> TrainingSettings:
     """A checkpoint every two steps."""
-    return TrainingSettings(steps, batch=2, train_text=True, learning_rate=1e-3, warmup=2, checkpoint_every=2)
+    return TrainingSettings(steps, batch, train_text=True, learning_rate=1e-3, warmup=2, checkpoint_every=2)
 
 
 def said(progress: Progress) -> None:
@@ -59,4 +59,5 @@ def said(progress: Progress) -> None:
 
 
 if __name__ == "__main__":
-    train(networks(), Crops(StageOne(seed=1)), settings(int(sys.argv[2])), Path(sys.argv[1]), said)
+    numbers = [int(number) for number in sys.argv[2:]]
+    train(networks(), Crops(StageOne(seed=1)), settings(*numbers), Path(sys.argv[1]), said)

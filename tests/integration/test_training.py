@@ -16,7 +16,7 @@ from sama_model.errors import WeightsError
 from sama_model.tiny import TRANSFORMER
 from sama_model.training import checkpoints
 from sama_model.training.batches import batch_of, step_generator
-from sama_model.training.data import Example
+from sama_model.training.data import Example, gathered
 from sama_model.training.loop import Progress
 from sama_model.training.stage_one import StageOne
 from sama_model.training.trainer import train
@@ -154,12 +154,12 @@ def test_attention_by_products_is_the_fused_one_and_has_its_gradients() -> None:
 
 
 def test_a_step_draws_the_same_again_and_drops_some_instructions() -> None:
-    examples = [EXAMPLES.example(number) for number in range(4)]
+    examples = gathered(EXAMPLES, range(4))
     often = replace(settings(1), text_dropout=0.5)
     one, again, other = (batch_of(examples, often, step_generator(often, step)) for step in (3, 3, 4))
     assert one.prompts == again.prompts
     assert torch.equal(one.u, again.u)
-    assert one.noise_seed == again.noise_seed != other.noise_seed
+    assert one.noise == again.noise != other.noise
     every = [batch_of(examples, often, step_generator(often, step)).prompts for step in range(20)]
     dropped = sum(prompt == PROMPT_PREFIX for prompts in every for prompt in prompts)
     assert 25 <= dropped <= 55

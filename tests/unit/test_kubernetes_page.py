@@ -14,7 +14,7 @@ import yaml
 
 from edits.settings import Settings
 from flows.cli import app
-from tests.fakes.manifests import OVERLAYS, ROOT, rendered
+from tests.fakes.manifests import OVERLAYS, PLACES, ROOT, rendered
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 TYPED = "\n".join(re.findall(r"```\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", " ")
@@ -45,7 +45,7 @@ def test_the_page_has_people_type_something_for_each_program() -> None:
 
 def test_every_folder_that_is_applied_is_there() -> None:
     applied = re.findall(r"(?:apply -k|kustomize) (\S+)", " ".join(LINES))
-    assert {place for place in applied if rendered(place.rstrip("`"))} >= {*OVERLAYS, "k8s/weights"}
+    assert {place for place in applied if rendered(place.rstrip("`"))} >= {*PLACES}
 
 
 def test_every_file_and_target_is_there() -> None:
@@ -59,8 +59,7 @@ def test_every_file_and_target_is_there() -> None:
 @cache
 def objects() -> set[str]:
     """`kind/name` of what is applied."""
-    places = (*OVERLAYS, "k8s/weights")
-    return {f"{item['kind'].lower()}/{item['metadata']['name']}" for place in places for item in rendered(place)}
+    return {f"{item['kind'].lower()}/{item['metadata']['name']}" for place in PLACES for item in rendered(place)}
 
 
 def test_every_object_that_kubectl_is_asked_for_is_applied() -> None:

@@ -17,6 +17,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from sama_model.training import __main__ as training
 from tests.fakes.manifests import OVERLAYS, PLACES, ROOT, Json, offences, pod_specs, rendered
 
 OLDEST, NEWEST = "1.29", "1.37"
@@ -205,6 +206,10 @@ def test_every_pod_is_known_to_the_policies(flow_run_job: Json) -> None:
         templates += [job["spec"]["template"] for job in (job_template(), flow_run_job, *rendered("k8s/weights"))]
         labelled = {template["metadata"]["labels"]["app.kubernetes.io/component"] for template in templates}
         assert labelled == named
+        training = of_kind(rendered("k8s/training"), "Job")["samaflow-training"]["spec"]["template"]["metadata"][
+            "labels"
+        ]
+        assert training["app.kubernetes.io/component"] not in named, "it reaches nothing"
 
 
 def components_in(policies: list[Json]) -> set[str]:
@@ -231,7 +236,7 @@ def test_workers_reach_the_store_and_dns_alone() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_all_that_pods_name_is_there_or_for_the_operator_to_create(overlay: str, flow_run_job: Json) -> None:
-    objects = (*rendered(overlay), *rendered("k8s/weights"), job_template())
+    objects = (*rendered(overlay), *rendered("k8s/weights"), *rendered("k8s/training"), job_template())
     for name, pod in pod_specs((*objects, {**flow_run_job, "metadata": {"name": "flow-run"}})).items():
         claims = set(re.findall(r'"claimName": "(\S+?)"', json.dumps(pod)))
         assert claims <= of_kind(objects, "PersistentVolumeClaim").keys(), name
@@ -246,6 +251,18 @@ def names_of(value: Any, *kinds: str) -> set[str]:
         own = {inner["name"] for key, inner in value.items() if key in kinds and "name" in inner}
         return own.union(*(names_of(inner, *kinds) for inner in value.values()))
     return set().union(*(names_of(inner, *kinds) for inner in value)) if isinstance(value, list) else set()
+
+
+def test_a_training_is_as_many_processes_as_it_has_gpus_and_a_call_that_can_be_read() -> None:
+    job = of_kind(rendered("k8s/training"), "Job")["samaflow-training"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    told = {line["name"]: line["value"] for line in container["env"]}
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == told["GPUS"]
+    program, *words = [re.sub(r"\$\((\w+)\)", lambda name: told[name[1]], word) for word in container["args"]]
+    assert (program, words[:2]) == ("torchrun", ["--standalone", f"--nproc-per-node={told['GPUS']}"])
+    assert words[2:4] == ["-m", training.__package__]
+    given = training.parser().parse_args(words[4:])
+    assert (given.curriculum, str(given.folder)) == (told["CURRICULUM"], f"/training/{told['CURRICULUM']}")
 
 
 def test_no_placeholder_of_the_base_is_left() -> None:

@@ -11,7 +11,8 @@ import torch
 
 from sama_model.schedule import flow_schedule
 from sama_model.tokens import Joint
-from sama_model.training.data import BadExampleError, Example, checked, gathered
+from sama_model.training.batches import Batches
+from sama_model.training.data import BadExampleError, Example, Share, checked, gathered
 from sama_model.training.losses import SemanticTarget, losses, noised, shifted_sigmas
 from sama_model.training.pretext import (
     PRETEXTS,
@@ -22,6 +23,7 @@ from sama_model.training.pretext import (
     told,
     tube_shuffle,
 )
+from sama_model.training.settings import TrainingSettings
 from sama_model.training.stage_one import StageOne
 from sama_model.training.stage_zero import StageZero
 from sama_model.training.world.rules import WORLD
@@ -128,6 +130,37 @@ def test_a_bad_example_is_left_out_counted_and_named() -> None:
     assert step.bad[2].reason == "clip 6: 4 frames are not 4k+1"
     with pytest.raises(BadExampleError, match=r"no example of this step can be trained on: 0: clip 0.*; 3: clip 3"):
         gathered(SomeBad(), (0, 3))
+
+
+def test_the_shares_of_a_step_are_the_step() -> None:
+    whole = gathered(SomeBad(), range(7))
+    shares = [gathered(SomeBad(), range(7), Share(index, 2)) for index in range(2)]
+    assert sorted(place for share in shares for place in share.places) == list(whole.places)
+    assert sum(share.count for share in shares) == whole.count == 4
+    assert {bad for share in shares for bad in share.bad} == set(whole.bad)
+
+
+def test_of_a_share_without_a_good_example_another_keeps_step() -> None:
+    step = gathered(SomeBad(), (0, 1, 3, 2), Share(0, 2))
+    assert [example.name for example in step.good] == ["clip 1"]
+    assert (step.count, step.places, [bad.number for bad in step.bad]) == (0, (1,), [0, 3])
+    with pytest.raises(BadExampleError, match=r"0: clip 0.*; 3: clip 3.*; 6: clip 6"):
+        gathered(SomeBad(), (0, 3, 6), Share(1, 2))
+
+
+def test_what_is_drawn_for_a_place_does_not_depend_on_who_draws_it() -> None:
+    settings = TrainingSettings(1, batch=5, text_dropout=0.5)
+    whole = Batches(StageOne(3, "small"), settings)(2).content
+    latents = torch.zeros(5, 2, 3)
+    for index in range(2):
+        share = Batches(StageOne(3, "small"), settings).sharing(Share(index, 2))(2)
+        mine, places = share.content, list(range(index, 5, 2))
+        assert share.count == len(places)
+        assert mine.prompts == tuple(whole.prompts[place] for place in places)
+        for one, all_of in ((mine.source, whole.source), (mine.anchors, whole.anchors), (mine.u, whole.u)):
+            assert torch.equal(one, all_of[places])
+        (noise,), (all_noise,) = mine.noise.like(latents[places]), whole.noise.like(latents)
+        assert torch.equal(noise, all_noise[places])
 
 
 def test_a_good_example_passes_as_it_is() -> None:
