@@ -1,0 +1,31 @@
+"""A stage trains on pairs on disk, and says which of them it left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sama_model.training.data import Bad
+from sama_model.training.loop import Progress
+from sama_model.training.pairs import read
+from sama_model.training.trainer import train
+from tests.fakes.clips import write_clip
+from tests.fakes.training import networks, settings
+
+pytestmark = pytest.mark.model
+
+
+def test_a_bad_row_is_told_with_its_step_and_the_others_are_trained_on(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(tmp_path / name, frames=5, audio=False)
+    lines = ["source,target,instruction", "a.mp4,b.mp4,make it blue", "gone.mp4,b.mp4,make it red"]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    pairs = read(tmp_path / "pairs.csv", (32, 32), 5, batch=2)
+    told: list[Progress] = []
+    train(networks(), pairs, settings(2), tmp_path / "run", told.append)
+    gone = "row 2: gone.mp4: No such file or directory"
+    assert [[bad.reason for bad in step.bad] for step in told] == [[gone], [gone]]
+    assert isinstance(told[0].bad[0], Bad)
+    assert all(np.isfinite(step.figure("total")) for step in told)
