@@ -1,9 +1,9 @@
-"""One suite over both kinds of store: a folder, and a prefix on a real S3 server."""
+"""One suite over every kind of store: a folder, a prefix on an S3 server, and one on a server that knows less of S3."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from edits.storage import (
     withdrawn,
     withdrawn_path,
 )
+from tests.fakes.rclone import rclone_server
 from tests.fakes.s3 import BUCKET, ENVIRON, TroubledS3, s3_server
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -44,21 +45,34 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def opened(kind: str, tmp_path: Path, server: str) -> Store:
-    if kind == "folder":
-        return Store((tmp_path / "a store").as_uri(), pauses=())
-    return Store(f"s3://{BUCKET}/{tmp_path.name}", endpoint_url=server, pauses=())
+@pytest.fixture(scope="module")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with rclone_server(tmp_path_factory.mktemp("rclone")) as url:
+        yield url
 
 
-@pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, server: str) -> Store:
-    return opened(request.param, tmp_path, server)
+@pytest.fixture(params=["folder", "server", "rclone"])
+def endpoint(request: pytest.FixtureRequest) -> str | None:
+    """Of each kind in turn: a folder has none."""
+    return None if request.param == "folder" else str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
-def twin(store: Store, request: pytest.FixtureRequest, tmp_path: Path, server: str) -> Store:
+def opened(endpoint: str | None, tmp_path: Path) -> Callable[[], Store]:
+    """Opens the test's store."""
+    uri = (tmp_path / "a store").as_uri() if endpoint is None else f"s3://{BUCKET}/{tmp_path.name}"
+    return lambda: Store(uri, endpoint_url=endpoint, pauses=())
+
+
+@pytest.fixture
+def store(opened: Callable[[], Store]) -> Store:
+    return opened()
+
+
+@pytest.fixture
+def twin(opened: Callable[[], Store], store: Store) -> Store:
     """The same store, opened by another process as it were."""
-    return opened(request.node.callspec.params["store"], tmp_path, server)
+    return opened()
 
 
 def test_bytes_come_back_as_they_were_put(store: Store) -> None:
@@ -147,9 +161,9 @@ def test_a_key_is_one_plain_word(key: str) -> None:
             function(key)
 
 
-def test_the_stores_uri_opens_the_same_store(store: Store, server: str) -> None:
+def test_the_stores_uri_opens_the_same_store(store: Store, endpoint: str | None) -> None:
     store.put_bytes("jobs/j/plan.json", b"{}")
-    again = Store(store.uri(), endpoint_url=server if store.local("x") is None else None)
+    again = Store(store.uri(), endpoint_url=endpoint)
     assert again.uri("jobs/j/plan.json") == store.uri("jobs/j/plan.json")
     assert again.read("jobs/j/plan.json") == b"{}"
 

@@ -20,6 +20,7 @@ from tests.fakes.cluster.cluster import FakeCluster
 from tests.fakes.cluster.pods import ProcessPods
 from tests.fakes.command import Folder, wait_until
 from tests.fakes.prefect_server import PrefectServer, free_port, start
+from tests.fakes.rclone import rclone_server
 from tests.fakes.s3 import BUCKET, ENVIRON, s3_server
 
 pytestmark = pytest.mark.kubernetes
@@ -38,8 +39,10 @@ class Cluster:
 
 
 @pytest.fixture
-def here(folder: Folder, tmp_path: Path) -> Iterator[Cluster]:
-    with s3_server() as url:
+def here(folder: Folder, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """On moto's S3, or as a test's parameter says."""
+    rclone = getattr(request, "param", "moto") == "rclone"
+    with rclone_server(tmp_path / "s3") if rclone else s3_server() as url:
         pods = ProcessPods(tmp_path / "pods", {**ENVIRON, "AWS_ENDPOINT_URL": url})
         with FakeCluster(RealClock(), lambda clock: pods) as cluster:
             folder.environ |= {
@@ -58,6 +61,7 @@ def manifest(folder: Folder) -> None:
     folder.manifest({"source": clip.name, "instruction": "turn it sepia", "editor": "grade"})
 
 
+@pytest.mark.parametrize("here", ["moto", "rclone"], indirect=True)
 def test_a_flow_that_is_told_to_stop_leaves_its_job_and_the_next_one_adopts_it(here: Cluster) -> None:
     manifest(here.folder)
     here.cluster.controller.start_seconds = 4.0
