@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -18,6 +20,13 @@ from tests.fakes.command import Folder, wait_until
 pytestmark = pytest.mark.model
 
 MICRO = Path(__file__).parents[1] / "fakes" / "micro.toml"
+
+
+LONG = (
+    "steps = 3\nbatch = 2\nlearning_rate = 1e-3\ncheckpoint_every = 2\n\n[vae.sizes]",
+    "steps = 5000\nbatch = 2\n\n[vae.sizes]",
+)
+"""A VAE that is trained for longer than any test waits, with no checkpoint of its own accord."""
 
 
 def curriculum(folder: Folder, *changes: tuple[str, str]) -> None:
@@ -71,13 +80,7 @@ def points(folder: Folder) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_training_ends_with_its_flow_and_keeps_its_last_step(folder: Folder, number: signal.Signals) -> None:
-    curriculum(
-        folder,
-        (
-            "steps = 3\nbatch = 2\nlearning_rate = 1e-3\ncheckpoint_every = 2\n\n[vae.sizes]",
-            "steps = 5000\nbatch = 2\n\n[vae.sizes]",
-        ),
-    )
+    curriculum(folder, LONG)
     with folder.start("train", "micro.toml", "--folder", "run", "--samples", "0") as flow:
         wait_until(lambda: points(folder) > 0, "the first point of a curve")
         child = trainer(folder)
@@ -92,6 +95,25 @@ def test_a_training_ends_with_its_flow_and_keeps_its_last_step(folder: Folder, n
     killed = number is signal.SIGKILL
     assert (listed["state"], listed["flow_gone"]) == (("training", True) if killed else ("paused", False))
     assert killed or folder.ask("training", listed["run_id"])["parts"][0]["step"] >= 25
+
+
+def cancel(folder: Folder, url: str) -> None:
+    """The folder's flow run, as the Prefect UI does it."""
+    with closing(sqlite3.connect(folder.path / ".samaflow" / "samaflow.db")) as connection:
+        ((flow_run_id,),) = connection.execute("SELECT flow_run_id FROM flow_run")
+    state = {"state": {"type": "CANCELLING"}, "force": True}
+    httpx.post(f"{url}/flow_runs/{flow_run_id}/set_state", json=state).raise_for_status()
+
+
+def test_a_training_that_is_cancelled_in_prefect_pauses(folder: Folder, prefect_url: str) -> None:
+    curriculum(folder, LONG)
+    with folder.start("train", "micro.toml", "--folder", "run", "--samples", "0") as flow:
+        wait_until(lambda: points(folder) > 0, "the first point of a curve")
+        cancel(folder, prefect_url)
+        flow.communicate(timeout=90)
+    assert trainer(folder) is None
+    (listed,) = folder.ask("training")["runs"]
+    assert (listed["state"], listed["reason"]) == ("paused", "cancelled")
 
 
 def test_a_call_that_cannot_be_used_says_why(folder: Folder) -> None:
