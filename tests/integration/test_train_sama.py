@@ -38,9 +38,18 @@ def curriculum(folder: Folder, *changes: tuple[str, str]) -> None:
     (folder.path / "micro.toml").write_text(text)
 
 
-def artifact(url: str, key: str) -> str:
-    """What the newest artifact of this key shows in the Prefect UI."""
-    return str(httpx.get(f"{url}/artifacts/{key}/latest").raise_for_status().json()["data"])
+def flow_run(folder: Folder) -> str:
+    """The folder's only one: the Prefect server has those of other tests too."""
+    with closing(sqlite3.connect(folder.path / ".samaflow" / "samaflow.db")) as connection:
+        ((flow_run_id,),) = connection.execute("SELECT flow_run_id FROM flow_run")
+    return str(flow_run_id)
+
+
+def artifact(folder: Folder, url: str, key: str) -> str:
+    """What the flow run's artifact of this key shows in the Prefect UI."""
+    asked = {"artifacts": {"flow_run_id": {"any_": [flow_run(folder)]}, "key": {"any_": [key]}}}
+    (found,) = httpx.post(f"{url}/artifacts/filter", json=asked).raise_for_status().json()
+    return str(found["data"])
 
 
 def test_a_curriculum_becomes_registered_weights_and_again_is_nothing_new(folder: Folder, prefect_url: str) -> None:
@@ -58,7 +67,7 @@ def test_a_curriculum_becomes_registered_weights_and_again_is_nothing_new(folder
         *(("vae", 3), ("image_encoder", 2), ("stage_zero", 3), ("stage_one", 3)),
     ]
     assert parts[3]["figures"].keys() == {"total", "flow", "semantic", "gradient"}
-    table, page = (artifact(prefect_url, key) for key in ("evaluation", "training"))
+    table, page = (artifact(folder, prefect_url, key) for key in ("evaluation", "training"))
     assert [row["clips"] for row in json.loads(table)] == [1, 1]
     assert "| stage_one | 3 | 3 | 0 |" in page
     again = folder.json("train", "micro.toml", "--folder", "runs/micro", "--samples", "0")
@@ -97,19 +106,12 @@ def test_a_training_ends_with_its_flow_and_keeps_its_last_step(folder: Folder, n
     assert killed or folder.ask("training", listed["run_id"])["parts"][0]["step"] >= 25
 
 
-def cancel(folder: Folder, url: str) -> None:
-    """The folder's flow run, as the Prefect UI does it."""
-    with closing(sqlite3.connect(folder.path / ".samaflow" / "samaflow.db")) as connection:
-        ((flow_run_id,),) = connection.execute("SELECT flow_run_id FROM flow_run")
-    state = {"state": {"type": "CANCELLING"}, "force": True}
-    httpx.post(f"{url}/flow_runs/{flow_run_id}/set_state", json=state).raise_for_status()
-
-
 def test_a_training_that_is_cancelled_in_prefect_pauses(folder: Folder, prefect_url: str) -> None:
     curriculum(folder, LONG)
     with folder.start("train", "micro.toml", "--folder", "run", "--samples", "0") as flow:
         wait_until(lambda: points(folder) > 0, "the first point of a curve")
-        cancel(folder, prefect_url)
+        state = {"state": {"type": "CANCELLING"}, "force": True}
+        httpx.post(f"{prefect_url}/flow_runs/{flow_run(folder)}/set_state", json=state).raise_for_status()
         flow.communicate(timeout=90)
     assert trainer(folder) is None
     (listed,) = folder.ask("training")["runs"]
