@@ -17,6 +17,7 @@ from torch import nn
 from sama_model.installed import InstalledWeights, read_card
 from sama_model.training.curriculum import Curriculum
 from sama_model.training.image_encoder import trained_image_encoder
+from sama_model.training.local_attention import begin_local
 from sama_model.training.loop import Stop, Tell, adopt, never, seeded
 from sama_model.training.release import released
 from sama_model.training.together import Together
@@ -80,8 +81,9 @@ def build(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) 
 
 
 def new_transformer(curriculum: Curriculum) -> SamaTransformer3DModel:
-    """Diffusers' default initialisation, but that it says nothing at first: a velocity of zero."""
+    """Diffusers' default initialisation, but that it says nothing at first, a velocity of zero, and looks near by."""
     transformer: SamaTransformer3DModel = SamaTransformer3DModel.of(curriculum.transformer)
+    begin_local(transformer)
     nn.init.zeros_(transformer.proj_out.weight)
     nn.init.zeros_(transformer.semantic_head.proj.weight)
     return transformer
