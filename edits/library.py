@@ -103,7 +103,9 @@ def scan(root: str, patterns: Patterns, avoid: Collection[str], endpoint_url: st
     """
     if root.startswith("file:"):
         return _scan_folder(root, patterns, {str(local_path(uri)) for uri in avoid if uri.startswith("file:")})
-    return _scan_bucket(root, patterns, [uri.rstrip("/") + "/" for uri in avoid], endpoint_url)
+    top = root.rstrip("/") + "/"
+    below = [uri.rstrip("/") + "/" for uri in avoid if uri.startswith(top)]
+    return _scan_bucket(root, patterns, below, endpoint_url)
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------

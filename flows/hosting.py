@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from edits.errors import SettingsError
 from flows.command import problems, settings_here
-from flows.prefect_here import prepare_prefect
+from flows.prefect_here import require_server
 
 commands = typer.Typer()
 
@@ -48,9 +49,9 @@ def pages(
 def notify(webhook: Annotated[str, typer.Argument(help="Web address that is told, e.g. of a chat channel.")]) -> None:
     """Have the Prefect server tell a web address of failed and silent runs, budgets, and days without a delivery."""
     with problems():
-        if "PREFECT_API_URL" not in os.environ:
-            raise SettingsError("PREFECT_API_URL is not set: name the Prefect server, e.g. http://127.0.0.1:4200/api")
-        prepare_prefect(settings_here())
+        if urlsplit(webhook).scheme not in ("http", "https") or not urlsplit(webhook).netloc:
+            raise SettingsError(f"WEBHOOK: {webhook!r} is no web address; give one that begins with https://")
+        require_server(settings_here())
         from flows.notices import apply
 
         for name in apply(webhook):

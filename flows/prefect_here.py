@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import typer
 
@@ -32,6 +33,7 @@ def prepare_prefect(settings: Settings) -> None:
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")  # events that a server which is away never got
+    _look_for_service(settings)
     if "PREFECT_API_URL" in os.environ:
         _require_server(os.environ["PREFECT_API_URL"])
         return
@@ -42,6 +44,21 @@ def prepare_prefect(settings: Settings) -> None:
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     typer.echo("samaflow: starting Prefect's server for this run", err=True)
     os.environ["PREFECT_API_URL"] = _start_server()
+
+
+def service_file(settings: Settings) -> Path:
+    """Where a running `samaflow serve` says the address of its API, to commands in the same place."""
+    return settings.state_folder / "serve" / "api_url"
+
+
+def _look_for_service(settings: Settings) -> None:
+    """Take the server of a running `samaflow serve` unless another one is named: two would share one database."""
+    try:
+        url = service_file(settings).read_text(encoding="utf-8").strip()
+    except OSError:
+        return
+    if "PREFECT_API_URL" not in os.environ and _answers(url):
+        os.environ["PREFECT_API_URL"] = url
 
 
 def _start_server() -> str:
@@ -95,16 +112,17 @@ def _answers(url: str) -> bool:
     return True
 
 
-def require_server() -> None:
-    """Of a command that needs one that is running.
+def require_server(settings: Settings) -> None:
+    """Of a command that needs one that is running: of `samaflow serve` here, or as PREFECT_API_URL says.
 
     Raises:
         SettingsError: none is named, or the one that is does not answer.
     """
+    _look_for_service(settings)
     if "PREFECT_API_URL" not in os.environ:
         raise SettingsError(
-            "no Prefect server is named: set PREFECT_API_URL to a running one (e.g. http://127.0.0.1:4200/api), "
-            "or run the manifest here with `samaflow edit`"
+            "no Prefect server runs here and none is named: start one with `samaflow serve`, or set PREFECT_API_URL to "
+            "a running one (e.g. http://127.0.0.1:4200/api), or run the manifest here with `samaflow edit`"
         )
     _require_server(os.environ["PREFECT_API_URL"])
 

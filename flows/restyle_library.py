@@ -147,7 +147,9 @@ class SomeFilesFailedError(Exception):
 
     def __init__(self, result: LibraryResult) -> None:
         self.result = result
-        super().__init__(f"{result.failed} of {len(result.summary.rows) if result.summary else 0} files failed")
+        first = next((row for row in result.summary.rows if row.state == "failed"), None) if result.summary else None
+        why = f"; the first: {first.message}" if first is not None else ""
+        super().__init__(f"{result.failed} of {len(result.summary.rows) if result.summary else 0} files failed{why}")
 
 
 def _edit(run: Run, taken: Taken, budget: Budget) -> Summary | None:

@@ -24,7 +24,7 @@ import typer
 
 from edits.errors import BusyError, PermanentError, SettingsError
 from edits.settings import Settings
-from flows.prefect_here import die_with_parent
+from flows.prefect_here import die_with_parent, service_file
 
 START_SECONDS = 180.0
 """A Prefect server on a slow disk takes most of a minute to make its database."""
@@ -62,6 +62,8 @@ def serve(settings: Settings, service: Service) -> None:
         PermanentError: a part that ended by itself; the message names its log.
         BusyError: the Prefect server did not come up in time.
     """
+    if service.port == service.pages_port:
+        raise SettingsError(f"--pages-port: {service.pages_port} is the Prefect server's --port; give another one")
     for port in (service.port, service.pages_port):
         _require_free(service.host, port)
     stopping = threading.Event()
@@ -70,9 +72,11 @@ def serve(settings: Settings, service: Service) -> None:
     parts = _Parts(settings.state_folder / "serve")
     try:
         _start(settings, service, parts, stopping)
+        service_file(settings).write_text(f"{service.ui}/api\n", encoding="utf-8")
         while not stopping.wait(POLL_SECONDS):
             parts.require_all()
     finally:
+        service_file(settings).unlink(missing_ok=True)
         parts.stop()
 
 
@@ -196,6 +200,8 @@ def _require_free(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except socket.gaierror as error:
+            raise SettingsError(f"--host {host}: is no address of this machine ({error.strerror})") from error
         except OSError as error:
             raise SettingsError(
                 f"{host}:{port}: cannot be listened on: {error.strerror}. Is `samaflow serve` running already? Give "

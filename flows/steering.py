@@ -33,7 +33,7 @@ def submit(
 ) -> None:
     """Hand a manifest to a running Prefect server, print where its run is shown, and return."""
     with problems():
-        require_server()
+        require_server(settings_here())
         from tasks import submit as submission
         from tasks.intake import read_manifest_file, read_order
         from tasks.run import open_run

@@ -157,6 +157,8 @@ def test_an_unknown_style_names_the_field_and_takes_nothing_on(rushes: Path) -> 
             take_on(run, wanted(style={**STYLE, "editor": "grad"}))
         with pytest.raises(SettingsError, match=r"mirror: .*outside the allowed folders"):
             take_on(run, wanted(mirror="/elsewhere"))
+        with pytest.raises(SettingsError, match=r"mirror: it is the library itself"):
+            take_on(run, wanted(mirror="rushes"))
         assert len(take_on(run, wanted()).files) == 2
 
 

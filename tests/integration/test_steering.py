@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import sql
 from edits.job import JobState
+from flows.cli import app
 from tasks.gpu_hours import GpuHours
 from tests.fakes.cluster.clock import SimulatedClock
 from tests.fakes.cluster.flow import video
@@ -36,6 +38,30 @@ def test_submit_without_a_server_and_with_an_unusable_manifest_says_so(folder: F
     del folder.environ["PREFECT_API_URL"]
     refused = folder.run("submit", "manifest.csv")
     assert (refused.returncode, "PREFECT_API_URL" in refused.stderr) == (2, True)
+
+
+def test_the_server_of_a_service_that_runs_here_is_taken(folder: Folder) -> None:
+    folder.manifest({"source": "clip.mp4", "instruction": "turn it sepia", "editor": "grade"})
+    note = folder.path / ".samaflow" / "serve" / "api_url"
+    note.parent.mkdir(parents=True)
+    note.write_text(folder.environ.pop("PREFECT_API_URL") + "\n", encoding="utf-8")
+    unknown = folder.run("submit", "manifest.csv", "--deployment", "edit-manifest/nobody's")
+    assert (unknown.returncode, "no deployment 'edit-manifest/nobody's'" in unknown.stderr) == (2, True)
+    note.write_text("http://127.0.0.1:9/api\n", encoding="utf-8")
+    assert "no Prefect server runs here" in folder.run("submit", "manifest.csv").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("notify", "nonsense"), "WEBHOOK: 'nonsense' is no web address"),
+        (("serve", "--port", "4300", "--pages-port", "4300"), "--pages-port: 4300 is the Prefect server's --port"),
+        (("serve", "--host", "300.1.1.1"), "--host 300.1.1.1: is no address of this machine"),
+    ],
+)
+def test_an_address_that_cannot_be_is_named(command: tuple[str, ...], said: str) -> None:
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
 
 
 # -- pausing and limits, with scripted pods ---------------------------------------------------------------------------
