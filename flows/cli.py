@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from edits.errors import BusyError
 from flows import decisions, hosting, libraries, questions, steering, timeline, training, upkeep
 from flows.command import (
     FAILED,
@@ -27,7 +26,7 @@ from flows.command import (
     settings_here,
 )
 from flows.forms import ExecutorName, PreviewName
-from flows.prefect_here import prepare_prefect
+from flows.prefect_here import prefect_for
 
 if TYPE_CHECKING:
     from tasks.conclude import Summary
@@ -183,10 +182,7 @@ def pick(
 
 def _run_flow(flow: Callable[[], Summary], *, as_json: bool, store: str | None) -> None:
     end_on_sigterm()
-    with problems():
-        prepare_prefect(settings_here(store=store))
-        import httpx
-
+    with problems(), prefect_for(settings_here(store=store)):
         from flows import display
         from tasks.conclude import SomeJobsFailedError
 
@@ -195,12 +191,6 @@ def _run_flow(flow: Callable[[], Summary], *, as_json: bool, store: str | None) 
                 summary = flow()
             except SomeJobsFailedError as error:
                 summary = error.summary
-            except httpx.TransportError as error:
-                raise BusyError(
-                    f"Prefect's server at {os.environ['PREFECT_API_URL']} is away ({error}). What is edited and "
-                    "delivered is kept, and `samaflow status` says what that is; when the server is back, the same "
-                    "command goes on from there"
-                ) from error
         print_record(summary) if as_json else display.print_summary(summary)
     if summary.failed:
         raise typer.Exit(FAILED)

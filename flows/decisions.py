@@ -10,7 +10,7 @@ import typer
 
 from flows.command import FAILED, AsJson, print_record, problems, settings_here
 from flows.forms import DecisionName
-from flows.prefect_here import prepare_prefect
+from flows.prefect_here import prefect_for
 
 commands = typer.Typer()
 
@@ -78,8 +78,7 @@ def _decide(
     workers: int | None,
     allow: list[str] | None,
 ) -> None:
-    with problems():
-        prepare_prefect(settings_here(store=store))
+    with problems(), prefect_for(settings_here(store=store)):
         from flows import display
         from flows.review_job import review_job
         from tasks.conclude import SomeJobsFailedError

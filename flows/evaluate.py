@@ -103,8 +103,7 @@ def show(found: Evaluation) -> None:
     show_rows(found.rows)
     out.print(
         f"{found.weights} {found.digest[:16]}, preset {found.preset}, seed {found.seed}, {found.world_name} world "
-        f"{found.world[:12]}; "
-        f"{duration(found.seconds_per_clip)} a clip on {found.device}",
+        f"{found.world[:12]}; {duration(found.seconds_per_clip)} a clip on {found.device}",
         highlight=False,
         soft_wrap=True,
     )

@@ -9,7 +9,7 @@ import typer
 from edits.library import VIDEOS
 from flows.command import FAILED, AsJson, print_record, problems, settings_here
 from flows.forms import DeliverableName, DetailName, EditorName, OrderName, ReviewName
-from flows.prefect_here import prepare_prefect
+from flows.prefect_here import prefect_for
 
 commands = typer.Typer()
 
@@ -46,8 +46,7 @@ def restyle(
     as_json: AsJson = False,
 ) -> None:
     """Restyle what is new or changed in a library; what is done with the same settings is skipped."""
-    with problems():
-        prepare_prefect(settings_here(store=store))
+    with problems(), prefect_for(settings_here(store=store)):
         from flows import display
         from flows.restyle_library import SomeFilesFailedError, restyle_library
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -24,13 +26,28 @@ _PR_SET_PDEATHSIG = 1
 _FACTORY = "prefect.server.api.server:create_app"
 
 
-def prepare_prefect(settings: Settings) -> None:
-    """Have a Prefect server to talk to. To be called before Prefect is imported: it reads the environment.
+@contextmanager
+def prefect_for(settings: Settings) -> Iterator[None]:
+    """A Prefect server to talk to inside the block. Prefect is imported there, not before: it reads the environment.
 
     Raises:
         SettingsError: no server answers at the address that PREFECT_API_URL names.
-        BusyError: an own one did not come up.
+        BusyError: an own one did not come up, or the one that was there went away for good.
     """
+    import httpx  # which Prefect speaks by
+
+    _have_server(settings)
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise BusyError(
+            f"Prefect's server at {os.environ['PREFECT_API_URL']} is away ({error}). What is edited and delivered "
+            "is kept, and `samaflow status` says what that is; when the server is back, the same command goes on"
+        ) from error
+
+
+def _have_server(settings: Settings) -> None:
+    """The one that is named, that of a service here, or an own one. Raises as `prefect_for`."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")  # events that a server which is away never got
     _look_for_service(settings)

@@ -152,9 +152,8 @@ def show_result(result: TrainingResult) -> None:
     if result.weights:
         out.print(f"weights {escape(result.weights)} {result.weights_digest}", highlight=False, soft_wrap=True)
     if result.evaluation:
-        from flows.evaluate import (
-            show_rows,
-        )  # here: it brings what draws and measures, and `samaflow training` asks only
+        # Here: it brings what draws and measures, and `samaflow training` asks only.
+        from flows.evaluate import show_rows
 
         show_rows(result.evaluation)
     for what, path in (("curves", result.curves), ("clips", result.sheet)):

@@ -9,12 +9,10 @@ import typer
 
 from edits.errors import PermanentError
 from flows.command import AsJson, asked_database, end_on_sigterm, print_record, problems, settings_here
-from flows.prefect_here import prepare_prefect
+from flows.prefect_here import prefect_for
+from sama_model.training.stopping import PAUSED
 
 commands = typer.Typer()
-
-PAUSED = 75
-"""Exit code of a training that the same call goes on with."""
 
 SplitName = Literal["seen", "new-looks", "new-words", "all"]
 
@@ -54,8 +52,7 @@ def train(
 ) -> None:
     """Train a small model from nothing, or go on; evaluate and register it. Exit code 75: paused, the same goes on."""
     end_on_sigterm()
-    with problems():
-        prepare_prefect(settings_here())
+    with problems(), prefect_for(settings_here()):
         from flows import trained
         from flows.train_sama import train_sama
 

@@ -16,7 +16,7 @@ from edits.errors import PermanentError
 from edits.storage import Store
 from flows import answers
 from flows.command import FAILED, AsJson, asked_database, database_of, print_record, problems, settings_here
-from flows.prefect_here import prepare_prefect
+from flows.prefect_here import prefect_for
 from flows.results import out
 from flows.units import size
 from tasks import prune as pruning
@@ -95,12 +95,11 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Make a deliverable again from its record and say whether it is identical, and if not, what differs."""
-    with problems():
-        settings = settings_here()
-        prepare_prefect(settings)
+    with problems(), prefect_for(settings_here()):
         from flows.reproduce import reproduce as make_again
         from tasks.conclude import SomeJobsFailedError
 
+        settings = settings_here()
         lineage = answers.find(asked_database(settings), what)
         try:
             found = make_again(settings, lineage, allow or [])

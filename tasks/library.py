@@ -131,7 +131,9 @@ def take_on(run: Run, library: Library) -> Taken:
     root = _place(run, "library", library.root)
     mirror = _place(run, "mirror", library.mirror)
     if mirror.rstrip("/") == root.rstrip("/"):
-        raise SettingsError("mirror: it is the library itself, whose next run would take results for new videos")
+        raise SettingsError(
+            "mirror: it is the library itself, whose next run would take results for new videos; name another folder"
+        )
     row = _style_row(run, library, root, mirror)
     library_id = digest({"root": root, "mirror": mirror, "style": _style_key(run, row)})
     patterns = Patterns(library.patterns, library.unwanted)

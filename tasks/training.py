@@ -25,6 +25,7 @@ from edits.errors import BusyError, WeightsError, WorkerError
 from sama_model.errors import WeightsError as ModelWeightsError
 from sama_model.installed import read_card
 from sama_model.training.journal import Begun, Finished, LeftOut, Line, Point, lines_from
+from sama_model.training.stopping import PAUSED, UNUSABLE
 from tasks.clock import Every, WallClock
 from tasks.local import worker_environ
 from tasks.prefect_runs import this_run_is_cancelled
@@ -38,8 +39,6 @@ ASK_SECONDS = 5.0
 """How often Prefect is asked whether somebody has cancelled the run."""
 GRACE_SECONDS = 60.0
 """From SIGTERM, at which a training ends its step and writes a checkpoint, to SIGKILL."""
-PAUSED, UNUSABLE = 75, 2
-"""Exit codes of the training."""
 SAID = 20
 """Lines of a log that are looked at for the reason of a failure."""
 

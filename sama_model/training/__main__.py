@@ -22,11 +22,10 @@ from sama_model.training.curriculum import Curriculum, committed, read
 from sama_model.training.driver import Built, build
 from sama_model.training.journal import Journal
 from sama_model.training.loop import PausedError, Progress, Tell
-from sama_model.training.stopping import Stopping
+from sama_model.training.stopping import PAUSED, UNUSABLE, Stopping
 
 EVERY = 10.0
 """Seconds between two lines of progress."""
-PAUSED, UNUSABLE = 75, 2
 
 
 @dataclass

@@ -9,6 +9,9 @@ import threading
 import time
 from types import FrameType, TracebackType
 
+PAUSED, UNUSABLE = 75, 2
+"""Exit codes of a training: the same call goes on with it; the call cannot be used."""
+
 
 class Stopping:
     """Ask it after each step. Open it with `with`, in the main thread: inside, SIGTERM and Ctrl-C only ask to stop.
@@ -42,8 +45,7 @@ class Stopping:
             signal.signal(number, signal.SIG_DFL)
 
     def _watch(self) -> None:
-        while os.read(
-            sys.stdin.fileno(), 1
-        ):  # unbuffered: a buffer's lock, held here, would abort the interpreter's end
+        # Unbuffered: a buffer's lock, held here, would abort the interpreter's end.
+        while os.read(sys.stdin.fileno(), 1):
             pass
         self._asked.set()
