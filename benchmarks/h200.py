@@ -22,7 +22,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from sides import STEPS, ComplexRotation, Inputs, flops, matmul_rate, ours, plain_blocks, run_plainly, timed
 from torch import Tensor, nn
 
-from sama_model.backends import FA3, FA3_FP8, backend, set_backend
+from sama_model.backends import FA3, FA3_FP8, backend
 from sama_model.config import (
     SEMANTIC_TOKENS,
     TEXT_TOKENS,
@@ -190,7 +190,7 @@ def device_name(device: torch.device) -> str:
 def forward_case(case: Case, machine: Machine) -> Found:
     """The network as it is, both branches in one forward."""
     network, given = drawn(case, machine)
-    set_backend(network, machine.attention(case.attention))
+    network.set_attention_backend(machine.attention(case.attention))
     if case.fp8:
         quantise(network)
     if case.compiled:

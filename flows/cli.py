@@ -6,7 +6,6 @@ Prefect and the media libraries are imported by the commands that need them, so 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -281,7 +280,7 @@ def convert(
 
         target = models.new_folder(settings_here().weights_folder, name)
         line = models.convert(sama, text_encoder, vae, tokenizer, tuple(wan or ()), target, heads, dtype)
-        print_record(line) if as_json else models.show(line)
+        print_record(line) if as_json else models.show(line, configuration=False)
 
 
 @model_app.command()
@@ -296,7 +295,7 @@ def lora(
         from flows import models
 
         target = models.new_folder(settings_here().weights_folder, name)
-        card = models.add_lora(_weights_folder(base), file, scale, target)
+        card = models.add_lora(models.folder_of(base, settings_here()), file, scale, target)
         typer.echo(f"{card.name}: {card.digest}")
 
 
@@ -325,7 +324,7 @@ def inspect(
     with problems():
         from flows import models
 
-        line = models.inspect(_weights_folder(weights), verify=verify)
+        line = models.inspect(models.folder_of(weights, settings_here()), verify=verify)
         print_record(line) if as_json else models.show(line)
 
 
@@ -335,13 +334,8 @@ def register(weights: Weights, as_json: AsJson = False) -> None:
     with problems():
         from flows import models
 
-        line = models.register(database_of(settings_here()), _weights_folder(weights))
+        line = models.register(database_of(settings_here()), models.folder_of(weights, settings_here()))
         print_record(line) if as_json else typer.echo(f"{line.name}: {line.digest} is recorded")
-
-
-def _weights_folder(weights: str) -> Path:
-    """A path if it is written as one, else the name of weights in the weights folder."""
-    return Path(weights).absolute() if os.sep in weights else settings_here().weights_folder / weights
 
 
 @model_app.command()

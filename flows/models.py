@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,10 +14,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 import sql
 from edits.errors import WeightsError
 from edits.keys import sha256_of
+from edits.settings import Settings
 from flows.results import out
 from sama_model.config import WeightsCard
 from sama_model.errors import WeightsError as ModelWeightsError
-from sama_model.installed import LORA_FILE, Lora, check_name, networks_folder, read_card
+from sama_model.installed import BUILT_IN, LORA_FILE, Lora, check_name, networks_folder, read_card
 from tasks.version import code_version
 
 
@@ -70,6 +72,13 @@ def new_folder(weights_folder: Path, name: str) -> Path:
     with translated():
         check_name(name)
     return weights_folder / name
+
+
+def folder_of(weights: str, settings: Settings) -> Path:
+    """A path if it is written as one, else the name of weights in the weights folder. Raises WeightsError."""
+    if weights in BUILT_IN:
+        raise WeightsError(f"'{weights}' is built in and has no folder: name what 'samaflow model convert' made")
+    return Path(weights).absolute() if os.sep in weights else settings.weights_folder / weights
 
 
 def convert(
@@ -141,8 +150,8 @@ def register(db: sql.Database, folder: Path) -> ModelLine:
     return line
 
 
-def show(line: ModelLine) -> None:
-    """For people."""
+def show(line: ModelLine, *, configuration: bool = True) -> None:
+    """For people; with the whole configuration of the networks where they look for it."""
     state = "digests verified" if line.verified else "names and shapes checked"
     out.print(f"{line.name}: editor {line.editor} version {line.editor_version}, {line.numerics}, {state}")
     out.print(f"digest {line.digest}")
@@ -151,5 +160,5 @@ def show(line: ModelLine) -> None:
             out.print(f"{heading} {said}", soft_wrap=True)
     for part in line.parts:
         out.print(f"  {part.name}: {part.kind}, {part.parameters:,} parameters, {part.dtype}, {part.digest[:16]}")
-        for key, value in part.config.items():
+        for key, value in part.config.items() if configuration else ():
             out.print(f"    {key} = {value}")

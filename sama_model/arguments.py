@@ -6,9 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from sama_model.config import TEXT_TOKENS, Recipe
+from sama_model.config import SEMANTIC_TOKENS, TEXT_TOKENS, Recipe
+from sama_model.tokens import Joint
 
 
 def check_frames(frames: Any) -> None:
@@ -18,6 +20,38 @@ def check_frames(frames: Any) -> None:
         raise ValueError(f"frames are a uint8 array (T, H, W, 3) of 0..255, not {kind}: scale, round and cast them")
     if frames.ndim != 4 or frames.shape[3] != 3:
         raise ValueError(f"frames are an array (T, H, W, 3), not {frames.shape}")
+    if not frames.size:
+        raise ValueError(f"a clip has at least one frame with pixels, not {frames.shape}")
+
+
+def check_size(size: Any) -> None:
+    """Refuse what is no (width, height); None is the frames' own. Raises ValueError."""
+    if size is None:
+        return
+    if not (isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
+        raise ValueError(f"size is (width, height) in whole pixels, not {size!r}")
+    if min(size) < 1:
+        raise ValueError(f"size is (width, height), both at least 1, not {size!r}")
+
+
+def check_noise(noise: Any, generator: Any, shape: tuple[int, ...], semantic_dim: int) -> None:
+    """Refuse a generator that cannot draw as the official code does, and noise of another shape. Raises ValueError.
+
+    `shape` (1, C, t, h, w) is the latents'.
+    """
+    if noise is not None and generator is not None:
+        raise ValueError("give a generator that draws the noise, or the noise itself, not both")
+    if generator is not None and not (isinstance(generator, torch.Generator) and generator.device.type == "cpu"):
+        given = f"one on {generator.device}" if isinstance(generator, torch.Generator) else type(generator).__name__
+        raise ValueError(f"generator is a torch.Generator on the CPU, which draws alike on every machine, not {given}")
+    if noise is None:
+        return
+    if not isinstance(noise, Joint):
+        raise ValueError(f"noise is a sama_model.tokens.Joint of video and semantic noise, not {type(noise).__name__}")
+    expected = {"video": shape, "semantic": (1, SEMANTIC_TOKENS, semantic_dim)}
+    for name, wanted in expected.items():
+        if (found := tuple(getattr(noise, name).shape)) != wanted:
+            raise ValueError(f"the noise's {name} part is {wanted}, not {found}")
 
 
 def check_prompt(prompt: Any, prompt_embeds: Any, width: int) -> None:

@@ -10,12 +10,16 @@ import importlib
 from typing import Any
 
 import torch
+from diffusers import ModelMixin
 from diffusers.models.attention_dispatch import (
     AttentionBackendName,
     _AttentionBackendRegistry,
     _check_attention_backend_requirements,
+    dispatch_attention_fn,
 )
-from torch import Tensor, nn
+from torch import Tensor
+
+from sama_model.errors import first_sentence
 
 FA3, FA3_FP8 = "fa3_fwd", "fa3_fwd_fp8"
 """The second rounds queries, keys and values to eight bits: an approximation."""
@@ -65,11 +69,13 @@ def exact_names() -> tuple[str, ...]:
     return (FA3, *(name for name in names if HUB not in name and not any(part in name for part in ROUGH)))
 
 
-def set_exact_backend(model: nn.Module, name: str) -> None:
-    """`set_backend` with one that differs from the others by rounding alone, because no chunk key names it.
+def set_exact_backend(model: ModelMixin, name: str, device: torch.device) -> None:
+    """Use one that differs from the others by rounding alone, because no chunk key names it, in all of `model`.
+
+    It is tried on `device` first: some are installed and refuse when they are called.
 
     Raises:
-        BackendError: an approximation, one that is fetched at run time, or like `backend`.
+        BackendError: an approximation, one that is fetched at run time or that the device cannot run, or as `backend`.
     """
     if any(part in name for part in ROUGH):
         raise BackendError(
@@ -78,18 +84,17 @@ def set_exact_backend(model: nn.Module, name: str) -> None:
         )
     if HUB in name:
         raise BackendError(f"attention back end '{name}' fetches a program while it runs: take one that is installed")
-    set_backend(model, name)
-
-
-def set_backend(model: nn.Module, name: str) -> None:
-    """Use a back end in every attention of `model`. Raises BackendError like `backend`."""
-    chosen = backend(name)
-    if name not in OWN:
-        model.set_attention_backend(name)  # type: ignore[operator]
-        return
-    for module in model.modules():
-        if hasattr(getattr(module, "processor", None), "_attention_backend"):
-            module.processor._attention_backend = chosen  # type: ignore[union-attr]
+    query = torch.zeros(1, 8, 2, model.config.head_dim, device=device, dtype=model.dtype)
+    try:
+        dispatch_attention_fn(query, query, query, backend=backend(name))
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        if isinstance(error, BackendError):
+            raise
+        raise BackendError(
+            f"attention back end '{name}' cannot be used on this {device.type} in {model.dtype}: "
+            f"{first_sentence(error)}; 'native' always works"
+        ) from error
+    model.set_attention_backend(name)
 
 
 def _registered(name: str) -> Any:

@@ -19,9 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
-from sama_model.config import TEXT_TOKENS
 from sama_model.editors.base import InstructionError
-from sama_model.encoders import Context, clean_prompt, encode_prompt
+from sama_model.encoders import Context, clean_prompt, encode_prompt, too_long
 from sama_model.errors import WeightsError
 
 log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ class Contexts:
             WeightsError: its file is damaged.
         """
         if cut := self.cut(prompt):
-            sentence = f"the prompt is {cut} tokens longer than the {TEXT_TOKENS} that the text encoder reads"
+            sentence = too_long(cut)
             if self._strict:
                 remedy = "shorten it, or leave out --strict-prompts ([model] strict_prompts) to have its end cut"
                 raise InstructionError(f"{sentence}: {remedy}")

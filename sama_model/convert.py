@@ -25,8 +25,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sama_model.cards import RELEASED
 from sama_model.config import Needs, TransformerSizes, WeightsCard
-from sama_model.errors import WeightsError
-from sama_model.folders import STEMS
+from sama_model.errors import WeightsError, first_sentence
+from sama_model.folders import STEMS, begun_digest, tokenizer_digest
 from sama_model.installed import CARD_FILE, InstalledWeights, card_json, check_name
 from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
 from sama_model.pipeline import SamaPipeline
@@ -36,6 +36,7 @@ from sama_model.weights import (
     LatentStatistics,
     add_to_digest,
     check_tensors,
+    dtype_name,
     empty_text_encoder,
     empty_transformer,
     empty_vae,
@@ -117,7 +118,7 @@ def convert(
     parts["tokenizer"] = _write_tokenizer(aside, tokenizer)
     _write_index(aside, tokenizer, networks)
     card = replace(card, name=target.name, needs=_needs(networks, dtypes))
-    installed = _installed(card, parts, numerics or str(dtypes["transformer"]).removeprefix("torch."))
+    installed = _installed(card, parts, numerics or dtype_name(dtypes["transformer"]))
     (aside / CARD_FILE).write_bytes(card_json(installed))
     aside.rename(target)
     return installed
@@ -163,8 +164,8 @@ def _only_dtype(network: Network) -> torch.dtype:
     for name, tensor in network.tensors.items():
         kinds.setdefault(tensor.dtype, []).append(name)
     if len(kinds) > 1:
-        counts = "; ".join(f"{len(names)} {kind} ({listed(names[:2])} ...)" for kind, names in kinds.items())
-        raise WeightsError(f"the {network.folder} mixes dtypes: {counts}; say with --dtype which one to write")
+        counts = "; ".join(f"{len(names)} {dtype_name(kind)}: {listed(names)}" for kind, names in kinds.items())
+        raise WeightsError(f"the {network.folder} mixes dtypes, say with --dtype which one to write: {counts}")
     return next(iter(kinds))
 
 
@@ -189,11 +190,11 @@ class Counter:
 
 
 def write_network(target: Path, network: Network, dtype: torch.dtype, shard_bytes: int, count: Counter) -> str:
-    """Write one network's folder; the digest of its tensors (`weights.digest_of` under our names)."""
+    """Write one network's folder; its digest, as `folders.network_digest` finds it there."""
     folder = target / network.folder
     _save_config(network.model, folder, dtype)
     shards = list(packed(network.tensors, dtype.itemsize, shard_bytes))
-    digest = hashlib.sha256()
+    digest = begun_digest(folder)
     places: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         numbered = f"-{number:05}-of-{len(shards):05}" if len(shards) > 1 else ""
@@ -235,22 +236,23 @@ def _save_config(model: Any, folder: Path, dtype: torch.dtype) -> None:
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    if not folder.is_dir():
+        raise WeightsError(f"{folder}: no such folder; give the folder of the tokenizer google/umt5-xxl")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return tokenizer
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{folder}: not a folder with a tokenizer's files ({error})") from error
+        raise WeightsError(
+            f"{folder}: not a folder with a tokenizer's files, as tokenizer_config.json and tokenizer.json "
+            f"({first_sentence(error)})"
+        ) from error
 
 
 def _write_tokenizer(target: Path, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Save it; the digest over its files."""
+    """Save it; its digest."""
     folder = target / "tokenizer"
     tokenizer.save_pretrained(folder)
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        digest.update(json.dumps([file.name, file.stat().st_size]).encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return tokenizer_digest(folder)
 
 
 def _write_index(target: Path, tokenizer: PreTrainedTokenizerBase, networks: Iterable[Network]) -> None:

@@ -61,6 +61,11 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, prompt: str) -> Tokens:
     return Tokens(batch["input_ids"], batch["attention_mask"], cut)
 
 
+def too_long(cut: int) -> str:
+    """What is said of a prompt that was cut."""
+    return f"the prompt is {cut} tokens longer than the {TEXT_TOKENS} that the text encoder reads"
+
+
 def embed_tokens(encoder: UMT5EncoderModel, ids: Tensor, mask: Tensor) -> Tensor:
     """(B, 512) ids -> (B, 512, d). Valid rows never see padded ones."""
     hidden: Tensor = encoder(input_ids=ids.to(encoder.device), attention_mask=mask.to(encoder.device)).last_hidden_state

@@ -1,6 +1,8 @@
 """A diffusers-style folder, looked at before it is loaded: every tensor there, in its shape, and in which dtype.
 
 diffusers and transformers fill what a file lacks with random numbers and warn. Here that is an error.
+
+A network's digest is over its configuration (`begun_digest`) and then its tensors, the tokenizer's over its files.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import init_empty_weights
@@ -18,14 +21,22 @@ from torch import nn
 from transformers import AutoConfig, UMT5EncoderModel
 
 from sama_model.errors import WeightsError
+from sama_model.installed import LORA_FILE
 from sama_model.tensorfiles import StoredTensor, open_files
 from sama_model.transformer import SamaTransformer3DModel
-from sama_model.weights import TIED_EMBEDDING, add_to_digest, check_tensors, listed
+from sama_model.weights import TIED_EMBEDDING, add_to_digest, check_tensors, dtype_name, listed
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 NETWORKS = ("transformer", "text_encoder", "vae")
 
 STEMS = {"transformer": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"}
 """How diffusers and transformers call the files of each network."""
+
+
+BOOKKEEPING = ("_", "transformers_version")
+"""What keys of a configuration begin with that say who wrote it, not what the network is."""
 
 
 def check_folder(folder: Path, without: Collection[str] = ()) -> dict[str, torch.dtype]:
@@ -34,10 +45,20 @@ def check_folder(folder: Path, without: Collection[str] = ()) -> dict[str, torch
     Not looked at are those `without`, and those that `model_index.json` says the pipeline was saved without.
 
     Raises:
-        WeightsError: a network is not there, its files are not those of its index, its tensors are not all there in
-            their shapes, or its dtypes are mixed.
+        WeightsError: no such folder, or one of a LoRA; a network or the tokenizer is not there, a network's files are
+            not those of its index, its tensors are not all there in their shapes, or its dtypes are mixed.
     """
-    names = [name for name in NETWORKS if name not in without and name not in _left_out(folder)]
+    if not folder.is_dir():
+        raise WeightsError(f"{folder}: no such folder; give one of this machine, nothing is fetched from a hub")
+    if (folder / LORA_FILE).is_file():
+        raise WeightsError(
+            f"{folder}: holds a LoRA and no networks; load the folder of the weights that it was put on, and then "
+            f"{LORA_FILE} with load_lora_weights"
+        )
+    absent = {*without, *_left_out(folder)}
+    if "tokenizer" not in absent:
+        check_tokenizer(folder / "tokenizer")
+    names = [name for name in NETWORKS if name not in absent]
     return {name: _dtype_of(name, check_network(folder / name)) for name in names}
 
 
@@ -51,6 +72,15 @@ def _left_out(folder: Path) -> set[str]:
         return {name for name, kind in index.items() if kind == [None, None]}
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path}: cannot be read ({error}); convert again") from error
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Refuse a folder without a tokenizer: diffusers would go on without one. Raises WeightsError."""
+    if not (folder / "tokenizer_config.json").is_file():
+        raise WeightsError(
+            f"{folder}: no tokenizer_config.json, so no tokenizer; convert again, or load without one "
+            "(tokenizer=None, text_encoder=None)"
+        )
 
 
 def check_network(folder: Path) -> dict[str, StoredTensor]:
@@ -100,7 +130,7 @@ def empty_network(folder: Path) -> nn.Module:
 def _dtype_of(name: str, tensors: Mapping[str, StoredTensor]) -> torch.dtype:
     kinds = {tensor.dtype for tensor in tensors.values()}
     if len(kinds) > 1:
-        raise WeightsError(f"{name}: mixes {', '.join(sorted(map(str, kinds)))}; convert it to one dtype")
+        raise WeightsError(f"{name}: mixes {', '.join(sorted(map(dtype_name, kinds)))}; convert it to one dtype")
     return kinds.pop()
 
 
@@ -119,27 +149,68 @@ class Part:
 
 
 def describe(folder: Path, verify: Mapping[str, str] | None = None) -> tuple[Part, ...]:
-    """The three networks of a folder; with `verify`, digests by network, every tensor is read and compared.
+    """The three networks of a folder; with `verify`, digests by part, every file is read and compared.
 
     Raises:
-        WeightsError: like `check_folder`, or a network whose tensors have another digest.
+        WeightsError: like `check_folder`, or a part with another digest.
     """
+    check_tokenizer(folder / "tokenizer")
+    if verify is not None:
+        _compare(folder / "tokenizer", tokenizer_digest(folder / "tokenizer"), verify)
     parts = []
     for name in NETWORKS:
         tensors = check_network(folder / name)
-        if verify is not None and (found := _digest(tensors)) != verify.get(name):
-            raise WeightsError(f"{folder / name}: digest {found}, the card says {verify.get(name)}; convert again")
-        config = json.loads((folder / name / "config.json").read_text(encoding="utf-8"))
-        plain = {key: value for key, value in config.items() if not key.startswith("_")}
+        if verify is not None:
+            _compare(folder / name, network_digest(folder / name, tensors), verify)
         parameters = sum(torch.Size(tensor.shape).numel() for tensor in tensors.values())
         kind = type(empty_network(folder / name)).__name__
-        parts.append(Part(name, kind, parameters, str(_dtype_of(name, tensors)).removeprefix("torch."), plain))
+        dtype = dtype_name(_dtype_of(name, tensors))
+        parts.append(Part(name, kind, parameters, dtype, configuration(folder / name)))
     return tuple(parts)
 
 
-def _digest(tensors: Mapping[str, StoredTensor]) -> str:
-    """`weights.digest_of`, with one tensor in memory at a time."""
+def configuration(folder: Path) -> dict[str, object]:
+    """What a network's `config.json` says of the network, sorted. Raises WeightsError."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return {key: config[key] for key in sorted(config) if not key.startswith(BOOKKEEPING)}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error}); convert again") from error
+
+
+# -- digests ----------------------------------------------------------------------------------------------------------
+
+
+def _compare(folder: Path, found: str, verify: Mapping[str, str]) -> None:
+    said = verify.get(folder.name)
+    if found != said:
+        raise WeightsError(
+            f"{folder}: digest {found}, the card says {said}: its files or its configuration were changed, or the card "
+            "is of an older version; convert again"
+        )
+
+
+def begun_digest(folder: Path) -> Hash:
+    """Of a network's configuration: its tensors come next, as `weights.add_to_digest` adds them. Raises WeightsError.
+
+    Tensors of the same shapes are other weights with other heads, or with other statistics of the latents.
+    """
+    return hashlib.sha256(json.dumps(configuration(folder)).encode())
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """Over the names, sizes and bytes of its files."""
     digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(json.dumps([file.relative_to(folder).as_posix(), file.stat().st_size]).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def network_digest(folder: Path, tensors: Mapping[str, StoredTensor]) -> str:
+    """Of a network as it lies there, with one tensor in memory at a time. Raises WeightsError."""
+    digest = begun_digest(folder)
     for name in sorted(tensors):
         add_to_digest(digest, name, tensors[name].read())
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,22 +34,37 @@ def check_lora(state: Mapping[str, Tensor], transformer: nn.Module) -> None:
     """Hold a LoRA's tensors, under diffusers' names, against the layers that they are for.
 
     Raises:
-        WeightsError: a layer is not there or has another width; tensors are named.
+        WeightsError: a layer is not there or has another width, or its two factors are not there or of unequal rank;
+            tensors are named.
     """
     layers = {name: module for name, module in transformer.named_modules() if hasattr(module, "in_features")}
-    unknown, wrong = [], []
+    unknown, wrong, ranks = [], [], defaultdict[str, dict[str, int]](dict)
     for name, tensor in state.items():
         layer, _, part = name.removeprefix(PREFIX).partition(".lora_")
         if layer not in layers:
             unknown.append(name)
         elif part.startswith(("A.", "B.")) and tensor.ndim == 2:
             found, expected = _widths(part, tensor, layers[layer])
+            ranks[layer][part[0]] = sum(tensor.shape) - found
             if found != expected:
                 wrong.append(f"{name} is {found} wide, the layer {expected}")
     if unknown or wrong:
         kinds = (("for layers that are not there", unknown), ("of another width", wrong))
         problems = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds if names)
         raise WeightsError(f"this LoRA was made for another network than {type(transformer).__name__}: {problems}")
+    _check_factors(ranks)
+
+
+def _check_factors(ranks: Mapping[str, Mapping[str, int]]) -> None:
+    """Both factors of each layer, A (rank, in) and B (out, rank): peft stops halfway where they do not fit."""
+    halves = [f"{layer}.lora_{'B' if 'A' in of else 'A'}" for layer, of in ranks.items() if len(of) < 2]
+    unequal = [
+        f"{layer} (A {of['A']}, B {of['B']})" for layer, of in ranks.items() if len(of) == 2 and of["A"] != of["B"]
+    ]
+    if halves or unequal:
+        kinds = (("missing", halves), ("factors of unequal rank", unequal))
+        problems = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds if names)
+        raise WeightsError(f"this LoRA's file is not whole, {problems}; fetch it again")
 
 
 def left_out(names: Collection[str]) -> tuple[str, ...]:
@@ -71,11 +87,19 @@ def warn_left_out(names: Collection[str]) -> None:
 
 
 def names_in(source: Any, options: Mapping[str, Any]) -> Collection[str]:
-    """Names of the tensors of what `load_lora_weights` is given; none of what does not lie on this machine."""
+    """Names of the tensors of what `load_lora_weights` is given: tensors by name, or a file or folder of this machine.
+
+    Raises:
+        WeightsError: there is no such file, or it is damaged.
+    """
     if isinstance(source, Mapping):
         return tuple(source)
     path = Path(source) / (options.get("subfolder") or "") / (options.get("weight_name") or "")
-    return tuple(open_file(path)) if path.suffix == ".safetensors" and path.is_file() else ()
+    if not path.exists():
+        raise WeightsError(
+            f"{path}: no such LoRA; give a file or folder of this machine, nothing is fetched from a hub"
+        )
+    return tuple(open_file(path)) if path.is_file() else ()
 
 
 def _widths(part: str, tensor: Tensor, layer: nn.Module) -> tuple[int, int]:

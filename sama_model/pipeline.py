@@ -27,7 +27,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
-from sama_model.arguments import check_frames, check_prompt, check_recipe
+from sama_model.arguments import check_frames, check_noise, check_prompt, check_recipe, check_size
 from sama_model.config import Recipe
 from sama_model.encoders import (
     decode_latents,
@@ -36,6 +36,7 @@ from sama_model.encoders import (
     encode_video,
     frames_of,
     prompts_of,
+    too_long,
     video_of,
 )
 from sama_model.folders import check_folder
@@ -52,8 +53,8 @@ from sama_model.transformer import SamaTransformer3DModel
 
 log = logging.getLogger(__name__)
 
-StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], Mapping[str, Tensor]]
-"""diffusers' callback: (pipeline, step, timestep, tensors by name) -> those that it replaces."""
+StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], Mapping[str, Tensor] | None]
+"""diffusers' callback: (pipeline, step, timestep, tensors by name) -> those that it replaces, if any."""
 
 
 @dataclass
@@ -101,9 +102,13 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         `dtype` the files' own is kept.
 
         Raises:
-            WeightsError: a tensor is missing, unexpected or of another shape.
+            WeightsError: no such folder, or one of a LoRA; no tokenizer; a tensor is missing, unexpected or of another
+                shape.
+            ValueError: a variant is asked for.
         """
         folder = Path(pretrained_model_name_or_path)
+        if kwargs.get("variant") is not None:
+            raise ValueError("there are no variants of the files here: give dtype, or convert to another one")
         dtypes = check_folder(folder, without=kwargs)
         kwargs.setdefault("use_safetensors", True)
         if "dtype" not in kwargs and "torch_dtype" not in kwargs:
@@ -128,6 +133,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         fit: str = "whole",
         reuse: Reuse | None = None,
         deep: bool = False,
+        strict_prompts: bool = False,
         callback_on_step_end: StepEnd | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> SamaPipelineOutput:
@@ -137,12 +143,13 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         edit them, with `fit` one of `framing.FITS`; `prompt`, or `prompt_embeds` (2, 512, d) of the instruction and the
         bare prefix; `guided` and `step_cache` as in `Recipe`; `generator` a CPU generator that draws the noise as the
         official code does (None: torch's default one), or `noise` to start from, but not both; `reuse` the exact
-        savings, by default all that combine with how the transformer is set up; `deep` asks for frames of 16 bits.
+        savings, by default all that combine with how the transformer is set up; `deep` asks for frames of 16 bits;
+        `strict_prompts` refuses a prompt of more than 512 tokens, of which else the end is cut and the log says so.
 
         Raises:
-            ValueError: a clip, contexts or a schedule that the network cannot take; a generator and noise at once; a
-                prompt and its embeddings at once, or neither; several processes and nothing that makes their noise the
-                same.
+            ValueError: a clip, contexts, noise or a schedule that the network cannot take; a generator and noise at
+                once; a prompt and its embeddings at once, or neither; a prompt that is too long, where prompts are
+                strict; several processes and nothing that makes their noise the same.
             CombinationError: a saving that the transformer's set-up excludes.
         """
         recipe = Recipe(num_inference_steps, guidance_scale, shift, guided, step_cache)
@@ -150,13 +157,13 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         check_prompt(prompt, prompt_embeds, self.transformer.config.text_dim)
         check_recipe(recipe)
         check_fit(fit)
-        if noise is not None and generator is not None:
-            raise ValueError("give a generator that draws the noise, or the noise itself, not both")
+        check_size(size)
         self._check_callback(callback_on_step_end_tensor_inputs)
         framing: Framing | None = None
         if size is not None:
             frames, framing = framed(frames, size, fit)
         shape = self.latent_shape(frames)
+        check_noise(noise, generator, shape, self.transformer.config.semantic_dim)
         schedule = flow_schedule(recipe.steps, recipe.shift)
         modes = self.modes()
         reuse = legal(modes) if reuse is None else reuse
@@ -167,7 +174,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
             generator = generator or torch.default_generator
             noise = generator_noise(shape, self.transformer.config.semantic_dim, generator)
 
-        contexts = self.contexts(prompt) if prompt_embeds is None else prompt_embeds
+        contexts = self.contexts(prompt, strict_prompts) if prompt_embeds is None else prompt_embeds
         conditions = Conditions(*self.placed(self.encode(frames), contexts))
         with self.progress_bar(total=schedule.steps) as bar, ExitStack() as stack:
             if self.transformer.is_cache_enabled:
@@ -179,7 +186,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
                     return None
                 named = {"latents": state.video, "semantic": state.semantic}
                 given = {name: named[name] for name in callback_on_step_end_tensor_inputs}
-                changed = named | dict(callback_on_step_end(self, i, schedule.timesteps[i], given))
+                changed = named | dict(callback_on_step_end(self, i, schedule.timesteps[i], given) or {})
                 return Joint(changed["latents"], changed["semantic"])
 
             start = Joint(*self.placed(noise.video, noise.semantic))
@@ -206,11 +213,11 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
             raise CombinationError("a block cache holds one forward a step: branches_in_turn makes two of them")
         return BranchesInTurn(whole)
 
-    def contexts(self, prompt: str | None) -> Tensor:
+    def contexts(self, prompt: str | None, strict: bool = False) -> Tensor:
         """(2, 512, d) of the released recipe's two prompts, one encoded after the other.
 
         Raises:
-            ValueError: no prompt, or nothing to encode it with.
+            ValueError: no prompt, or nothing to encode it with, or with `strict` one that is too long.
         """
         if prompt is None:
             raise ValueError("give a prompt, or its embeddings as prompt_embeds")
@@ -218,8 +225,12 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
             raise ValueError("this pipeline was loaded without a text encoder: give prompt_embeds")
         contexts = [encode_prompt(self.tokenizer, self.text_encoder, text) for text in prompts_of(prompt)]
         for context in contexts:
+            if context.cut and strict:
+                raise ValueError(
+                    f"{too_long(context.cut)}: shorten it, or leave out strict_prompts to have its end cut"
+                )
             if context.cut:
-                log.warning("the prompt was cut: its last %d tokens do not fit", context.cut)
+                log.warning("%s; its end was cut", too_long(context.cut))
         return torch.cat([context.padded() for context in contexts])
 
     def encode(self, frames: npt.NDArray[np.uint8]) -> Tensor:
@@ -288,7 +299,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         What has no place there, as differences of norms, is left out, and the log names it.
 
         Raises:
-            WeightsError: it is for another network; the tensors are named.
+            WeightsError: it is not there, not whole, or for another network; the tensors are named.
         """
         warn_left_out(names_in(pretrained_model_name_or_path_or_dict, kwargs))
         super().load_lora_weights(pretrained_model_name_or_path_or_dict, **kwargs)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sama_model.config import TextEncoderSizes, TransformerSizes, VaeSizes
 from sama_model.errors import WeightsError
 from sama_model.keys import sama_keys
-from sama_model.weights import Shaped
+from sama_model.weights import Shaped, listed
 
 WAN_HEAD_DIM = 128
 
@@ -22,10 +22,9 @@ def transformer_sizes(tensors: Shapes, num_heads: int | None = None) -> Transfor
         WeightsError: tensors that tell the sizes, or that SAMA adds to Wan, are not there, or the width is not a whole
             number of heads.
     """
+    _check_not_alone(tensors)
     dim, channels, *patch = _shape(tensors, "patch_embedding.weight")
-    num_heads = num_heads or dim // WAN_HEAD_DIM
-    if num_heads < 1 or dim % num_heads:
-        raise WeightsError(f"a width of {dim} is not a whole number of heads ({num_heads} given or inferred)")
+    num_heads = _heads(dim, num_heads)
     _check_samas_own(tensors)
     hidden, features = _shape(tensors, "siglip_feat_mlp.fc1.weight")
     return TransformerSizes(
@@ -42,14 +41,30 @@ def transformer_sizes(tensors: Shapes, num_heads: int | None = None) -> Transfor
     )
 
 
+def _heads(dim: int, given: int | None) -> int:
+    if given is None and dim % WAN_HEAD_DIM:
+        raise WeightsError(f"{dim} wide, which is no multiple of {WAN_HEAD_DIM}, a head's width in Wan: give --heads")
+    if given is not None and (given < 1 or dim % given):
+        raise WeightsError(f"{dim} wide, which {given} heads do not divide: give another number with --heads")
+    return given or dim // WAN_HEAD_DIM
+
+
+def _check_not_alone(tensors: Shapes) -> None:
+    own = sama_keys()
+    if set(tensors) == set(own):
+        raise WeightsError(
+            f"holds the {len(own)} tensors that SAMA adds to Wan and nothing of Wan: give each of Wan2.1-T2V-14B's "
+            "shards with --wan"
+        )
+
+
 def _check_samas_own(tensors: Shapes) -> None:
     own = sama_keys()
     missing = [name for name in own if name not in tensors]
     if missing:
         remedy = "fetch the file again" if len(missing) < len(own) else "this is plain Wan; give SAMA's own file too"
-        names = ", ".join(missing)
         raise WeightsError(
-            f"{len(missing)} of the {len(own)} tensors that SAMA adds to Wan are missing ({names}): {remedy}"
+            f"{len(missing)} of the {len(own)} tensors that SAMA adds to Wan are missing ({listed(missing)}): {remedy}"
         )
 
 

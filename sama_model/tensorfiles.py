@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sama_model.errors import WeightsError
+from sama_model.errors import WeightsError, first_sentence
 from sama_model.weights import listed
 
 DTYPES = {
@@ -93,7 +93,7 @@ def _open_safetensors(path: Path) -> dict[str, StoredTensor]:
     try:
         file: Any = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+        raise WeightsError(f"{path}: not a whole safetensors file ({first_sentence(error)}); fetch it again") from error
     return {name: _in_safetensors(path, file, name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
 
 
@@ -110,7 +110,9 @@ def _open_pickle(path: Path) -> dict[str, StoredTensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, OSError) as error:
-        raise WeightsError(f"{path}: not a whole file of plain tensors ({error}); fetch it again") from error
+        raise WeightsError(
+            f"{path}: not a whole file of plain tensors ({first_sentence(error)}); fetch it again"
+        ) from error
     strange = [] if not isinstance(content, dict) else [k for k, v in content.items() if not isinstance(v, Tensor)]
     if not isinstance(content, dict) or strange:
         raise WeightsError(f"{path}: holds more than named tensors ({listed(map(str, strange))}); give the plain file")

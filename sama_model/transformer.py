@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -28,8 +28,11 @@ from diffusers.models.transformers.transformer_wan import (
 )
 from torch import Tensor, nn
 
+from sama_model.backends import HUB
+from sama_model.backends import backend as find_backend
 from sama_model.block import SamaTransformerBlock
 from sama_model.config import TransformerSizes
+from sama_model.errors import WeightsError
 from sama_model.layers import TimestepSinusoid
 from sama_model.reuse import NOTHING, Memory, Reuse, check
 from sama_model.rows import Rows, share_of
@@ -110,6 +113,35 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         self.proj_out = nn.Linear(dim, latent_channels * math.prod(patch_size))
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
         self.gradient_checkpointing = False
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """As diffusers', but that a tensor that is missing or unexpected is an error instead of random numbers.
+
+        Raises:
+            WeightsError: some are; they are named.
+        """
+        wanted = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("use_safetensors", True)
+        model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
+        kinds = (("missing", info["missing_keys"]), ("unexpected", info["unexpected_keys"]))
+        if problems := "; ".join(f"{len(names)} {kind}: {', '.join(sorted(names))}" for kind, names in kinds if names):
+            raise WeightsError(f"{pretrained_model_name_or_path}: not the weights of {cls.__name__}: {problems}")
+        return (model, info) if wanted else model
+
+    def set_attention_backend(self, backend: str) -> None:
+        """diffusers' switch, which also knows the names in `backends.OWN`, and switches this network alone.
+
+        Raises:
+            BackendError: an unknown name, or one that cannot be used here.
+        """
+        chosen = find_backend(backend)
+        if HUB in backend:
+            super().set_attention_backend(backend)  # fetches it
+            return
+        for module in self.modules():
+            if hasattr(getattr(module, "processor", None), "_attention_backend"):
+                module.processor._attention_backend = chosen
 
     @classmethod
     def of(cls, sizes: TransformerSizes) -> SamaTransformer3DModel:

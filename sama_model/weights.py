@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -49,8 +50,12 @@ class LatentStatistics:
 
 TIED_EMBEDDING = {"encoder.embed_tokens.weight": "shared.weight"}
 
-LISTED = 8
-"""Names written out a kind in an error; the count says how many more there are."""
+LISTED = 200
+"""Names written out a kind in an error, those of a network's blocks as one: far more than a network has. A file of
+other things could hold any number."""
+
+NUMBERED = re.compile(r"(\D*?\.)(\d+)(\..*)", re.DOTALL)
+"""Before, the number, after: the first number that stands between dots."""
 
 
 # -- digests ----------------------------------------------------------------------------------------------------------
@@ -176,7 +181,28 @@ def _filled(
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first few of the names, sorted, and how many more there are."""
-    names = sorted(names)
-    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + rest
+    """The names, sorted; of those that differ in the number of a block alone one: `blocks.{0-38,40}.ffn.0.bias`."""
+    numbers: dict[tuple[str, str], list[int]] = {}
+    for name in names:
+        match = NUMBERED.fullmatch(name)
+        numbers.setdefault((match[1], match[3]) if match else (name, ""), []).extend([int(match[2])] if match else [])
+    folded = [before + ranges(found) + after for (before, after), found in sorted(numbers.items())]
+    rest = f" and {len(folded) - LISTED} more" if len(folded) > LISTED else ""
+    return ", ".join(folded[:LISTED]) + rest
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """`7`, or `{0-4,7}`; nothing for none."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    said = ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    return said if said.isdigit() else f"{{{said}}}" if said else ""
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`bfloat16`, as `--dtype` takes it."""
+    return str(dtype).removeprefix("torch.")

@@ -197,7 +197,7 @@ def load_sama(card: WeightsCard, options: Options, instructions: Sequence[str]) 
     else:
         pipeline, contexts = _installed(card, options, instructions)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    set_exact_backend(pipeline.transformer, options.attention)
+    set_exact_backend(pipeline.transformer, options.attention, device)
     profile = profiles.chosen(options.profile, card, profiles.free_memory(device))
     profiles.place(pipeline, profile, device)
     if options.compile and profile == profiles.RESIDENT:
@@ -224,9 +224,8 @@ def _installed(card: WeightsCard, options: Options, instructions: Sequence[str])
     contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])
     contexts.refuse_if_none_fits([prompts_of(text)[0] for text in instructions])
 
-    pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None)
-    if card.numerics.split("+")[0] == "float32":
-        pipeline.to(dtype=torch.float32)
+    computed = {"dtype": torch.float32} if card.numerics.split("+")[0] == "float32" else {}
+    pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None, **computed)
     if weights.lora is not None:
         pipeline.load_lora_weights(options.weights_folder / name / LORA_FILE)
         pipeline.fuse_lora(lora_scale=weights.lora.scale)

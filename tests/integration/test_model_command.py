@@ -106,6 +106,9 @@ def test_registering_twice_is_harmless(folder: Path, converted: dict[str, Any]) 
     [
         (("inspect", "absent"), "no weights' card"),
         (("register", "absent"), "no weights' card"),
+        (("inspect", "tiny"), "'tiny' is built in and has no folder"),
+        (("register", "tiny"), "'tiny' is built in and has no folder"),
+        (("lora", "tiny", "any.safetensors", "--name", "new"), "'tiny' is built in and has no folder"),
     ],
 )
 def test_weights_that_are_not_there_are_an_unusable_call(
@@ -129,6 +132,7 @@ def test_a_real_process_says_the_same_sentence_and_no_traceback(folder: Path) ->
     assert done.returncode == 2
     assert "no weights' card" in done.stderr
     assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1, "libraries speak of what nobody asked for"
 
 
 def test_a_lora_makes_weights_of_their_own_with_presets_without_guidance(

@@ -50,6 +50,10 @@ def test_a_callback_sees_every_step_and_may_replace_the_latents(pipeline: SamaPi
     assert replaced.abs().max() == 0
 
 
+def test_a_callback_that_says_nothing_replaces_nothing(pipeline: SamaPipeline) -> None:
+    assert torch.equal(latents(pipeline, callback_on_step_end=lambda *_: None), latents(pipeline))
+
+
 def test_a_callback_cannot_ask_for_what_there_is_not(pipeline: SamaPipeline) -> None:
     with pytest.raises(ValueError, match="given latents, semantic, not prompt_embeds"):
         latents(pipeline, callback_on_step_end_tensor_inputs=["prompt_embeds"])
@@ -103,11 +107,29 @@ def test_a_lora_is_added_to_the_weights_and_taken_out_again(pipeline: SamaPipeli
 
 
 def test_a_lora_of_another_width_or_network_is_refused_by_name(pipeline: SamaPipeline) -> None:
-    with pytest.raises(WeightsError, match=r"6 of another width: .*blocks\.0\.attn1\.to_q\.lora_A\.weight is 128 wide"):
+    with pytest.raises(
+        WeightsError, match=r"6 of another width: .*blocks\.\{0-2\}\.attn1\.to_q\.lora_A\.weight is 128 wide"
+    ):
         pipeline.load_lora_weights(lora(dim=128))
     deeper = {name.replace("blocks.2", "blocks.7"): tensor for name, tensor in lora().items()}
     with pytest.raises(WeightsError, match=r"2 for layers that are not there: .*blocks\.7"):
         pipeline.load_lora_weights(deeper)
+
+
+def test_a_lora_whose_factors_do_not_make_pairs_is_refused_and_leaves_nothing_behind(
+    pipeline: SamaPipeline, tmp_path: Path
+) -> None:
+    plain, name = latents(pipeline), "diffusion_model.blocks.1.self_attn.q.lora_B.weight"
+    half = {key: tensor for key, tensor in lora().items() if key != name}
+    with pytest.raises(WeightsError, match=r"not whole, 1 missing: blocks\.1\.attn1\.to_q\.lora_B; "):
+        pipeline.load_lora_weights(half)
+    unequal = lora() | {name: torch.ones(96, 3)}
+    with pytest.raises(WeightsError, match=r"1 factors of unequal rank: .*blocks\.1\.attn1\.to_q \(A 2, B 3\); "):
+        pipeline.load_lora_weights(unequal)
+    with pytest.raises(WeightsError, match=r"absent\.safetensors: no such LoRA; .*nothing is fetched"):
+        pipeline.load_lora_weights(tmp_path / "absent.safetensors")
+    assert pipeline.get_list_adapters() == {}
+    assert torch.equal(latents(pipeline), plain)
 
 
 def test_the_file_that_is_named_in_a_folder_is_the_one_that_is_checked(pipeline: SamaPipeline, tmp_path: Path) -> None:

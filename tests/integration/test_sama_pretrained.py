@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from sama_model.cards import card
 from sama_model.editors.sama import load_tiny
 from sama_model.errors import WeightsError
 from sama_model.pipeline import SamaPipeline
+from sama_model.transformer import SamaTransformer3DModel
 
 pytestmark = pytest.mark.model
 
@@ -65,6 +67,42 @@ def test_a_folder_that_lacks_a_tensor_is_refused_instead_of_filled_with_random_n
         path.write_bytes(whole)
 
 
+def test_the_transformer_alone_is_as_strict(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "transformer"
+    shutil.copytree(saved / "transformer", folder)
+    whole, info = SamaTransformer3DModel.from_pretrained(folder, output_loading_info=True)
+    assert (info["missing_keys"], info["unexpected_keys"], whole.dtype) == ([], [], torch.float32)
+    path = folder / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors["another.weight"] = tensors.pop("semantic_head.proj.weight")
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match=r"1 missing: semantic_head\.proj\.weight; 1 unexpected: another\.weight"):
+        SamaTransformer3DModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "error", "sentence"),
+    [
+        (lambda folder: shutil.rmtree(folder / "tokenizer"), {}, WeightsError, "tokenizer: no tokenizer_config.json"),
+        (lambda folder: (folder / "lora.safetensors").touch(), {}, WeightsError, "holds a LoRA and no networks"),
+        (shutil.rmtree, {}, WeightsError, "no such folder; .*nothing is fetched from a hub"),
+        (lambda folder: None, {"variant": "fp16"}, ValueError, "no variants"),
+    ],
+)
+def test_a_folder_that_is_no_whole_pipeline_is_refused_in_a_sentence(
+    saved: Path,
+    tmp_path: Path,
+    change: Callable[[Path], None],
+    options: dict[str, str],
+    error: type[Exception],
+    sentence: str,
+) -> None:
+    shutil.copytree(saved, tmp_path / "copy")
+    change(tmp_path / "copy")
+    with pytest.raises(error, match=sentence):
+        SamaPipeline.from_pretrained(tmp_path / "copy", **options)
+
+
 def test_the_files_dtype_is_kept_unless_another_is_asked_for(saved: Path, tmp_path: Path) -> None:
     SamaPipeline.from_pretrained(saved, dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
     loaded = SamaPipeline.from_pretrained(tmp_path / "half")
@@ -84,5 +122,5 @@ def test_a_pipeline_without_a_text_encoder_is_saved_and_loaded(saved: Path, tmp_
 
 
 def test_a_folder_without_networks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no safetensors files"):
+    with pytest.raises(WeightsError, match=r"no tokenizer_config\.json"):
         SamaPipeline.from_pretrained(tmp_path)

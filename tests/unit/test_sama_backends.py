@@ -7,16 +7,18 @@ from types import ModuleType
 
 import pytest
 import torch
-from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry, dispatch_attention_fn
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from edits.settings import ATTENTION
-from sama_model.backends import BackendError, backend, exact_names, set_backend, set_exact_backend
+from sama_model.backends import BackendError, backend, exact_names, set_exact_backend
 from sama_model.transformer import SamaTransformer3DModel
 from tests.unit.test_sama_transformer import SIZES, inputs
 
 pytestmark = pytest.mark.model
+
+CPU = torch.device("cpu")
 
 
 def test_an_unknown_back_end_is_answered_with_the_known_ones() -> None:
@@ -28,9 +30,9 @@ def test_the_settings_name_the_back_ends_that_are_exact_and_nothing_is_fetched()
     assert set(ATTENTION) == set(exact_names())
     network = SamaTransformer3DModel.of(SIZES)
     with pytest.raises(BackendError, match="'flash_hub' fetches a program"):
-        set_exact_backend(network, "flash_hub")
+        set_exact_backend(network, "flash_hub", CPU)
     with pytest.raises(BackendError) as told:
-        set_exact_backend(network, "fastest")
+        set_exact_backend(network, "fastest", CPU)
     assert not any(word in str(told.value) for word in ("hub", "sage", "fp8"))
 
 
@@ -40,7 +42,17 @@ def test_a_back_end_whose_package_is_absent_says_which() -> None:
     with pytest.raises(BackendError, match=r"'flash' cannot be used here: .*missing package"):
         backend("flash")
     with pytest.raises(BackendError, match="'sage' cannot be used here"):
-        set_backend(SamaTransformer3DModel.of(SIZES), "sage")
+        SamaTransformer3DModel.of(SIZES).set_attention_backend("sage")
+
+
+def test_a_back_end_that_is_installed_and_does_not_run_on_the_device_is_found_before_anything_is_edited() -> None:
+    network = SamaTransformer3DModel.of(SIZES)
+    with pytest.raises(BackendError, match=r"'_native_cudnn' cannot be used on this cpu in .*'native' always works"):
+        set_exact_backend(network, "_native_cudnn", CPU)
+    set_exact_backend(network, "_native_math", CPU)
+    chosen = {block.attn1.processor._attention_backend for block in network.blocks}
+    assert chosen == {AttentionBackendName._NATIVE_MATH}
+    assert _AttentionBackendRegistry.get_active_backend()[0] == AttentionBackendName.NATIVE, "of other networks"
 
 
 @pytest.fixture
@@ -76,7 +88,7 @@ def test_our_own_back_end_computes_what_the_native_one_does(wheel: list[torch.dt
     torch.manual_seed(0)
     network = SamaTransformer3DModel.of(SIZES).eval()
     plain = network(**inputs()).video
-    set_backend(network, "fa3_fwd")
+    network.set_attention_backend("fa3_fwd")
     torch.testing.assert_close(network(**inputs()).video, plain, rtol=0, atol=1e-6)
     assert wheel == [torch.float32] * 2 * SIZES.num_layers
 
@@ -94,7 +106,7 @@ def test_our_own_back_ends_are_part_of_one_compiled_graph(wheel: list[torch.dtyp
     torch.manual_seed(0)
     network = SamaTransformer3DModel.of(SIZES).eval()
     for name in ("fa3_fwd", "fa3_fwd_fp8"):
-        set_backend(network, name)
+        network.set_attention_backend(name)
         plain = network(**inputs()).video
         torch.compiler.reset()
         network.compile_repeated_blocks(backend="aot_eager", fullgraph=True)

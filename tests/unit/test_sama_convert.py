@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,13 +19,13 @@ from sama_model.cards import CARDS, RELEASED, card
 from sama_model.config import TransformerSizes
 from sama_model.convert import Released, convert, packed
 from sama_model.errors import WeightsError
-from sama_model.folders import describe
+from sama_model.folders import check_network, describe, network_digest
 from sama_model.installed import BUILT_IN, installed, read_card
 from sama_model.keys import sama_keys, transformer_keys
 from sama_model.pipeline import SamaPipeline
 from sama_model.tensorfiles import StoredTensor, open_file
 from sama_model.tiny import TRANSFORMER, tiny_tensors
-from sama_model.weights import digest_of, empty_transformer
+from sama_model.weights import LatentStatistics, digest_of, empty_transformer
 
 RELEASED_BYTES = 28_601_809_776
 """Size of sama_14b_ema.safetensors (models.md 1.1, 'Checkpoint keys')."""
@@ -100,7 +101,7 @@ def test_a_converted_folder_holds_every_tensor_in_small_shards_and_a_card(
     keys = transformer_keys(TRANSFORMER.num_layers)
     assert len(names) > 2
     assert digest_of(found) == digest_of({keys[name]: tensor for name, tensor in tensors["transformer"].items()})
-    assert weights.parts["transformer"] == digest_of(found)
+    assert weights.parts["transformer"] == network_digest(folder / "transformer", check_network(folder / "transformer"))
     assert json.loads((folder / "model_index.json").read_text())["_class_name"] == "SamaPipeline"
     assert written[-1][0] == written[-1][1] == sum(t.nbytes for part in tensors.values() for t in part.values())
     assert read_card(folder) == weights
@@ -139,6 +140,49 @@ def test_shards_are_filled_in_the_order_of_names_and_one_large_tensor_is_a_shard
     sizes = {"a": 3, "b": 3, "c": 9, "d": 1}
     stored = {name: StoredTensor(Path(), (n,), torch.float32, lambda: torch.empty(0)) for name, n in sizes.items()}
     assert list(packed(stored, itemsize=1, shard_bytes=6)) == [["a", "b"], ["c"], ["d"]]
+
+
+def head_width(folder: Path) -> None:
+    edit_config(folder / "transformer", num_heads=6, head_dim=16)
+
+
+def latents(folder: Path) -> None:
+    edit_config(folder / "vae", latents_std=[2.0] * 16)
+
+
+def another_token(folder: Path) -> None:
+    path = folder / "tokenizer" / "tokenizer_config.json"
+    path.write_text(path.read_text().replace('"</s>"', '"<s>"'))
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "part"), [(head_width, "transformer"), (latents, "vae"), (another_token, "tokenizer")]
+)
+def test_files_of_the_same_shapes_that_say_something_else_are_found_by_their_digest(
+    change: Callable[[Path], None], part: str, tmp_path: Path, files: Released
+) -> None:
+    weights = convert(files, tmp_path / "small", heads=3)
+    describe(tmp_path / "small", verify=weights.parts)
+    change(tmp_path / "small")
+    describe(tmp_path / "small")
+    with pytest.raises(WeightsError, match=f"{part}: digest .*, the card says"):
+        describe(tmp_path / "small", verify=weights.parts)
+
+
+def test_other_heads_and_other_statistics_are_other_weights(tmp_path: Path, files: Released) -> None:
+    usual = convert(files, tmp_path / "usual", heads=3)
+    heads = convert(files, tmp_path / "heads", heads=6)
+    flat = LatentStatistics((0.0,) * 16, (1.0,) * 16)
+    statistics = convert(files, tmp_path / "statistics", heads=3, statistics=flat)
+    assert len({weights.card.digest for weights in (usual, heads, statistics)}) == 3
+    assert heads.parts["vae"] == usual.parts["vae"]
+    edit_config(tmp_path / "usual" / "vae", _diffusers_version="0.0.0")
+    describe(tmp_path / "usual", verify=usual.parts)
 
 
 # -- what is wrong ----------------------------------------------------------------------------------------------------
@@ -180,6 +224,20 @@ def no_tokenizer(files: Released, tensors: dict[str, Tensor]) -> Released:
     return replace(files, tokenizer=files.tokenizer / "absent")
 
 
+def another_folder(files: Released, tensors: dict[str, Tensor]) -> Released:
+    return replace(files, tokenizer=files.transformer.parent)
+
+
+def the_eleven_alone(files: Released, tensors: dict[str, Tensor]) -> Released:
+    save_file({name: tensors[name] for name in sama_keys()}, files.transformer)
+    return files
+
+
+def truncated_pickle(files: Released, tensors: dict[str, Tensor]) -> Released:
+    files.vae.write_bytes(files.vae.read_bytes()[:-500])
+    return files
+
+
 def swapped(files: Released, tensors: dict[str, Tensor]) -> Released:
     return replace(files, vae=files.text_encoder, text_encoder=files.vae)
 
@@ -190,14 +248,17 @@ def swapped(files: Released, tensors: dict[str, Tensor]) -> Released:
         (truncate, r"sama_14b_ema\.safetensors: not a whole safetensors file"),
         (
             without_the_eleven,
-            r"sama_14b_ema\.safetensors: 11 of the 11 .* missing \(segment_embedding\.weight, .*proj\.bias\): "
+            r"sama_14b_ema\.safetensors: 11 of the 11 .* missing \(segment_embedding\.weight, .*norm\.weight\): "
             r"this is plain Wan; give SAMA's own file too",
         ),
         (without_one_of_the_eleven, r"1 of the 11 .* missing \(siglip_feat_mlp\.fc1\.weight\): fetch the file again"),
         (renamed_shard, r"5 of 6 shards of diffusion_pytorch_model were given, missing are .*-00003-of-00006"),
         (shard_under_anothers_name, r"-00004-of-00006\.safetensors: .* stand in .*-00003-of-00006"),
-        (mixed_dtypes, r"the transformer mixes dtypes: .*head\.|proj_out\.bias.*--dtype"),
-        (no_tokenizer, r"absent: not a folder with a tokenizer's files"),
+        (mixed_dtypes, r"the transformer mixes dtypes, .*--dtype .*: 1 bfloat16: proj_out\.bias|\d+ float32: "),
+        (no_tokenizer, r"absent: no such folder; give the folder of the tokenizer google/umt5-xxl"),
+        (another_folder, r"released: not a folder with a tokenizer's files.*\([^()]*\)$"),
+        (the_eleven_alone, r"holds the 11 tensors that SAMA adds to Wan and nothing of Wan: .*--wan"),
+        (truncated_pickle, r"Wan2\.1_VAE\.pth: not a whole file of plain tensors \([^.]*\); fetch it again$"),
         (swapped, r"Wan2\.1_VAE\.pth: .*token_embedding\.weight"),
     ],
 )

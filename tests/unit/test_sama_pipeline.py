@@ -12,6 +12,7 @@ from sama_model.cards import card
 from sama_model.editors.sama import load_tiny
 from sama_model.pipeline import SamaPipeline
 from sama_model.sampling import generator_noise
+from sama_model.tokens import Joint
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
 
@@ -57,6 +58,7 @@ def test_a_picture_that_is_no_whole_patches_is_refused(pipeline: SamaPipeline) -
         pipeline(np.zeros((5, 16, 20, 3), dtype=np.uint8), "make it snow")
 
 
+NOISE = generator_noise((1, 16, 2, 4, 6), 1152, torch.Generator().manual_seed(0))
 EMBEDS = torch.zeros(2, 512, 32)
 
 
@@ -66,6 +68,18 @@ EMBEDS = torch.zeros(2, 512, 32)
         ({"frames": FRAMES / 255.0}, "a uint8 array .*, not float64"),
         ({"frames": FRAMES.tolist()}, "a uint8 array .*, not list"),
         ({"frames": FRAMES[0]}, r"\(T, H, W, 3\), not \(16, 24, 3\)"),
+        ({"frames": FRAMES[:0]}, r"at least one frame with pixels, not \(0, 16, 24, 3\)"),
+        ({"size": (0, 16)}, r"both at least 1, not \(0, 16\)"),
+        ({"size": (24.0, 16)}, "whole pixels, not"),
+        ({"size": 24}, "whole pixels, not 24"),
+        ({"generator": 7}, "a torch.Generator on the CPU, .*, not int"),
+        ({"noise": torch.zeros(1)}, "a sama_model.tokens.Joint .*, not Tensor"),
+        ({"noise": Joint(NOISE.video, NOISE.semantic[:, :3])}, r"semantic part is \(1, 65, 1152\), not \(1, 3, 1152\)"),
+        (
+            {"noise": Joint(NOISE.video[:, :7], NOISE.semantic)},
+            r"video part is \(1, 16, 2, 4, 6\), not \(1, 7,",
+        ),
+        ({"prompt": "snow " * 600, "strict_prompts": True}, "tokens longer than the 512 .*: shorten it"),
         ({"prompt": ["make it snow"]}, "one text, not list"),
         ({"prompt_embeds": EMBEDS}, "not both"),
         ({"prompt": None, "prompt_embeds": EMBEDS[:1]}, r"are \(2, 512, 32\), .* not \(1, 512, 32\)"),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sama_model.config import TextEncoderSizes, TransformerSizes, VaeSizes
 from sama_model.errors import WeightsError
-from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
+from sama_model.keys import sama_keys, text_encoder_keys, transformer_keys, vae_keys
 from sama_model.sizes import text_encoder_sizes, transformer_sizes, vae_sizes
 from sama_model.tensorfiles import read_tensors
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
@@ -22,6 +22,7 @@ from sama_model.weights import (
     empty_text_encoder,
     empty_transformer,
     empty_vae,
+    listed,
     load_text_encoder,
     load_transformer,
     load_vae,
@@ -96,8 +97,10 @@ def test_the_transformer_tells_its_sizes_but_for_the_heads() -> None:
     assert transformer_sizes(official(empty_transformer(full), transformer_keys(2))) == full
     tensors = official(empty_transformer(TRANSFORMER), transformer_keys(1))
     assert transformer_sizes(tensors, num_heads=3) == TRANSFORMER
-    with pytest.raises(WeightsError, match="not a whole number of heads"):
+    with pytest.raises(WeightsError, match=r"96 wide, which 7 heads do not divide: .*--heads"):
         transformer_sizes(tensors, num_heads=7)
+    with pytest.raises(WeightsError, match=r"96 wide, which is no multiple of 128, .*: give --heads"):
+        transformer_sizes(tensors)
 
 
 def test_a_file_of_another_network_is_refused_by_name(tiny: dict[str, dict[str, Tensor]]) -> None:
@@ -139,9 +142,19 @@ def test_the_other_two_networks_are_as_strict(tiny: dict[str, dict[str, Tensor]]
         load_text_encoder({}, TEXT_ENCODER, torch.float32)
 
 
-def test_long_lists_are_counted_instead_of_printed(tiny: dict[str, dict[str, Tensor]]) -> None:
-    with pytest.raises(WeightsError, match=r"and \d+ more"):
-        load_vae({}, VAE, torch.float32)
+def test_every_name_is_listed_those_of_the_blocks_as_one() -> None:
+    sizes = TransformerSizes(num_layers=40)
+    tensors = official(empty_transformer(sizes), transformer_keys(40))
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith("ffn.0.bias")}
+    kept["blocks.39.ffn.0.bias"] = tensors["blocks.39.ffn.0.bias"]
+    with pytest.raises(WeightsError, match=r"39 missing: blocks\.\{0-38\}\.ffn\.0\.bias$"):
+        load_transformer(kept, sizes, torch.float32)
+    with pytest.raises(WeightsError, match=r"1095 missing|1106 missing") as told:
+        load_transformer({}, sizes, torch.float32)
+    assert "more" not in str(told.value)
+    assert all(name in str(told.value) for name in sama_keys())
+    assert listed(["blocks.7.b", "blocks.1.b", "blocks.2.b", "b", "blocks.2.a"]) == ("b, blocks.2.a, blocks.{1-2,7}.b")
+    assert listed(f"{n}" for n in range(203)).endswith(" and 3 more")
 
 
 def test_a_loaded_network_has_the_tensors_dtype_asked_for_and_no_gradients(tiny: dict[str, dict[str, Tensor]]) -> None:
