@@ -33,7 +33,7 @@ translated once, where the library is called, with `from`. `sama_model` raises i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
@@ -65,6 +65,12 @@ class WrongCell:
     problem: str
     remedy: str
 
+    def told(self, name: str = "") -> str:
+        """What is wrong and what to do. `name`: what the reader knows the cell by, where that is not its column."""
+        cell = name or (f"column '{self.column}'" if self.column else "")
+        place = f"{cell}, value {quoted(self.value)}: " if cell else ""
+        return f"{place}{self.problem} {self.remedy}".rstrip()
+
 
 class RowError(PermanentError):
     """One wrong value in one row. Rows are reported all at once, so this is a record as much as an exception."""
@@ -80,8 +86,7 @@ class RowError(PermanentError):
         self.problem = problem
         self.remedy = remedy
         """What to write instead."""
-        cell = f", column '{column}', value {quoted(value)}" if column else ""
-        super().__init__(f"line {line}{cell}: {problem} {remedy}".rstrip())
+        super().__init__(f"line {line}{', ' if column else ': '}{self.cell.told()}")
 
     @property
     def cell(self) -> WrongCell:
@@ -207,6 +212,11 @@ def wrong_cells(error: SamaflowError) -> tuple[WrongCell, ...]:
     if isinstance(error, BadRowError):
         return tuple(found.cell for found in error.errors)
     return (error.cell,) if isinstance(error, RowError) else ()
+
+
+def cells_told(cells: Sequence[WrongCell], names: Mapping[str, str]) -> str:
+    """All wrong cells of one row, without its line. `names`: what the reader knows them by, by column."""
+    return "; ".join(cell.told(names.get(cell.column, "")).removesuffix(".") for cell in cells) + "."
 
 
 def quoted(value: str, limit: int = 80) -> str:

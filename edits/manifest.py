@@ -166,7 +166,8 @@ def _identity(row: ManifestRow) -> object:
 
 
 def _overwrites(line: int, output: str, source_line: int) -> RowError:
-    problem = f"line {source_line} reads this file; a source is never written."
+    reader = "this edit" if source_line == line else f"line {source_line}"
+    problem = f"{reader} reads this file; a source is never written."
     return RowError(line, "output", shortened(output), problem, "Name another file.")
 
 

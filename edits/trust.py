@@ -129,7 +129,8 @@ class Trust:
         leads = "" if found == uri else f" leads to {_shown(found)}, which"
         return TrustError(
             f"{_shown(uri)}:{leads} is outside the allowed folders ({', '.join(self.roots) or 'none'}). Allow its "
-            "folder with --allow DIR or [paths] roots in samaflow.toml, or move the file."
+            "folder (--allow DIR, in a form Allowed folders; for good [paths] roots in samaflow.toml), "
+            "or move the file."
         )
 
 

@@ -9,6 +9,7 @@ from prefect import flow
 from edits.catalogue import OWN_DETAIL
 from edits.manifest import one_row_manifest
 from flows.edit_manifest import RUNNER, edit
+from flows.form_errors import naming_fields
 from flows.forms import (
     Allow,
     Deliverable,
@@ -65,7 +66,7 @@ def edit_video(
     """Edit one video, or a part of it.
 
     Raises:
-        SomeJobsFailedError: it was not delivered; the message says why.
+        SomeJobsFailedError: it was not delivered; the message says why, and names the field if it is one.
     """
     row = {
         "source": source,
@@ -86,5 +87,8 @@ def edit_video(
     folder = Path.cwd()
     given: dict[str, object] = {"store": store, "workers": workers, "executor": named(executor)}
     limit = max_gpu_hours or None
-    with open_run([], allow, overwrite=overwrite, preview=preview, max_gpu_hours=limit, **given) as run:
+    with (
+        naming_fields(edit_video),
+        open_run([], allow, overwrite=overwrite, preview=preview, max_gpu_hours=limit, **given) as run,
+    ):
         return edit(run, one_row_manifest(row), "edit-video", folder)

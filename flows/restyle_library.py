@@ -10,6 +10,7 @@ from prefect import flow
 from edits.catalogue import OWN_DETAIL
 from edits.library import VIDEOS, Order
 from flows.edit_manifest import RUNNER, edit
+from flows.form_errors import naming_fields
 from flows.forms import (
     NOTHING,
     Allow,
@@ -116,7 +117,7 @@ def restyle_library(
     """Restyle what is new or changed in a library since the last run with this style; skip what is done.
 
     Raises:
-        PermanentError: the library or the style cannot be used; the message names the field.
+        SettingsError, FormError: the library or the style cannot be used; the message names the field.
         SomeFilesFailedError: the good files are delivered, others are not.
     """
     style = {
@@ -134,7 +135,8 @@ def restyle_library(
     wanted = Library(library, mirror, style, tuple(patterns), tuple(exclude), Order(order), max_videos, retry_failed)
     with open_run([], allow, store=store, workers=workers) as run:
         budget = Budget.of(run.settings, max_gpu_hours, stop_cost, cancel_cost)
-        taken = look_at_library(run, wanted)
+        with naming_fields(restyle_library):
+            taken = look_at_library(run, wanted)
         result = result_of(taken, _edit(run, taken, budget))
     publish_library(result)
     if result.failed:
@@ -148,7 +150,7 @@ class SomeFilesFailedError(Exception):
     def __init__(self, result: LibraryResult) -> None:
         self.result = result
         first = next((row for row in result.summary.rows if row.state == "failed"), None) if result.summary else None
-        why = f"; the first: {first.message}" if first is not None else ""
+        why = f"; the first: {first.told()}" if first is not None else ""
         super().__init__(f"{result.failed} of {len(result.summary.rows) if result.summary else 0} files failed{why}")
 
 

@@ -12,6 +12,7 @@ from prefect import flow
 from edits.errors import PermanentError
 from edits.job import EditJob
 from flows.edit_manifest import RUNNER, edit, edit_order
+from flows.form_errors import naming_fields
 from flows.forms import Allow, DecisionName, Guidance, Seed, Store, Workers, cell, field
 from tasks import decide
 from tasks.conclude import Summary
@@ -77,12 +78,17 @@ def review_job(
     Raises:
         PermanentError: no such job, a rejection without a reason, a change of nothing.
         StateError: it does not await a review.
+        FormError: the change cannot run; the message names the field.
         SomeJobsFailedError: what ran after the decision failed.
     """
     if decision == "reject" and not reason.strip():
         raise PermanentError("reason: a rejection needs one, for whoever does it again")
     changes = {"instruction": instruction, "seed": cell(seed), "guidance": cell(guidance)}
-    with open_run([], allow, store=store, workers=workers) as run, decide.waiting_job(run, job) as found:
+    with (
+        naming_fields(review_job),
+        open_run([], allow, store=store, workers=workers) as run,
+        decide.waiting_job(run, job) as found,
+    ):
         opinion = Opinion(reviewer, reason)
         if decision == "change":
             return _change(run, found, opinion, {name: value for name, value in changes.items() if value})

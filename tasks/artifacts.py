@@ -94,7 +94,7 @@ def publish_summary(summary: Summary) -> None:
             "frames": row.frames,
             "chunks": row.chunks,
             "edited in this run": row.chunks_edited,
-            "message": row.message,
+            "message": row.told(),
         }
         for row in summary.rows
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import sql
-from edits.errors import WrongCell, wrong_cells
+from edits.errors import WrongCell, cells_told, wrong_cells
 from edits.job import JobState
 from tasks import artifacts, review
 from tasks.gather import write_report, written_plan
@@ -15,6 +17,9 @@ from tasks.run import Run
 
 FINE = frozenset({JobState.DELIVERED, JobState.AWAITING_REVIEW, JobState.PLANNED})
 """States in which a row may leave a run without having failed."""
+
+COLUMNS: Mapping[str, str] = MappingProxyType({})
+"""Cells are named by their columns: the names of `RowResult.told` where the reader has written a manifest."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,10 @@ class RowResult:
     """Address of the job's review page; empty without one."""
     errors: tuple[WrongCell, ...] = ()
     """The row's wrong cells; empty where it is not cells that are wrong."""
+
+    def told(self, names: Mapping[str, str] = COLUMNS) -> str:
+        """The message without the line, which stands beside it. `names`: what the reader knows the cells by."""
+        return cells_told(self.errors, names) if self.errors else self.message
 
 
 @dataclass(frozen=True)
@@ -66,12 +75,16 @@ class Summary:
 class SomeJobsFailedError(Exception):
     """The run is over and at least one row is not delivered. Raised so that the flow run counts as failed."""
 
-    def __init__(self, summary: Summary) -> None:
+    def __init__(self, summary: Summary, said: str = "") -> None:
+        """`said`: what to say of it, where no manifest's line is to be named."""
         self.summary = summary
-        first = next(row for row in summary.rows if row.state not in FINE)
-        super().__init__(
-            f"{summary.failed} of {len(summary.rows)} rows were not delivered; line {first.line}: {first.message}"
-        )
+        first = self.first
+        count = f"{summary.failed} of {len(summary.rows)} rows were not delivered"
+        super().__init__(said or f"{count}; line {first.line}: {first.told()}")
+
+    @property
+    def first(self) -> RowResult:
+        return next(row for row in self.summary.rows if row.state not in FINE)
 
 
 def conclude(run: Run, order: Order) -> Summary:

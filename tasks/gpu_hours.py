@@ -36,5 +36,6 @@ class GpuHours:
         """What a job is told that ends here."""
         return (
             f"the limit of {self.limit_hours:g} GPU-hours is reached ({self.spent_seconds / 3600:.2f} spent): {left} "
-            "of its chunks are not edited. What is edited is kept; run again with a higher --max-gpu-hours"
+            "of its chunks are not edited. What is edited is kept; run again with a higher limit "
+            "(--max-gpu-hours, in a form GPU-hours at most)"
         )

@@ -212,7 +212,8 @@ def _taken(run: Run, output: str) -> str:
     known = sql.artifact_at(run.database, output)
     whose = f"made by job {known.job_id}" if known is not None else "not made by samaflow"
     return (
-        f"{readable(output)}: a file is there already ({whose}). Give another output, move it away, or use --overwrite."
+        f"{readable(output)}: a file is there already ({whose}). Give another output, move it away, or let it be "
+        "replaced (--overwrite, in a form Overwrite)."
     )
 
 

@@ -155,7 +155,7 @@ def test_a_wrong_value_is_said_at_its_field_or_names_it_when_the_run_fails(scree
     fill(screen, "Instruction", "make it shine like nothing else")
     choose(screen, "Editor", "grade")
     submit_and_watch(screen, service, "Failed")
-    expect(page.get_by_text("column 'instruction'").first).to_be_visible()
+    expect(page.get_by_text("field 'Instruction' (instruction)").first).to_be_visible()
     screen.shoot("failed")
     run, share = prefect(service, f"flow_runs/{newest_run(service)}"), others()
     assert run["total_run_time"] < FAILS_WITHIN * share
