@@ -41,6 +41,8 @@ class JobList:
 
     counts: dict[str, int]
     jobs: tuple[JobLine, ...]
+    rows_refused: int
+    """Rows of manifests that never became jobs; `samaflow failures` says why."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def jobs(db: sql.Database, limit: int) -> JobList:
                 flow_gone=status.flow_gone,
             )
         )
-    return JobList({str(state): count for state, count in sql.counts(db).items() if count}, tuple(lines))
+    counts = {str(state): count for state, count in sql.counts(db).items() if count}
+    return JobList(counts, tuple(lines), sql.refused_rows(db))
 
 
 def history(db: sql.Database, job_id: str) -> JobHistory:
@@ -118,7 +121,10 @@ def show(answer: JobList | JobHistory) -> None:
         name = escape(readable(line.source).rsplit("/", 1)[-1])
         table.add_row(line.job_id, _state(line), line.editor, name, str(line.frames), chunks, escape(line.message))
     out.print(table)
-    out.print(", ".join(f"{count} {state}" for state, count in answer.counts.items()) or "no jobs yet")
+    counts = [f"{count} {state}" for state, count in answer.counts.items()]
+    if answer.rows_refused:
+        counts.append(f"{answer.rows_refused} rows refused (samaflow failures says why)")
+    out.print(", ".join(counts) or "no jobs yet")
 
 
 def _show_history(answer: JobHistory) -> None:

@@ -87,6 +87,7 @@ from sql.sources import (
     record_manifest,
     record_row_failures,
     record_source,
+    refused_rows,
 )
 from sql.status import counts, job_table
 from sql.training import (
@@ -205,6 +206,7 @@ __all__ = [
     "record_source",
     "record_training",
     "recorded_attempts",
+    "refused_rows",
     "release_job",
     "request_cancel",
     "revision",

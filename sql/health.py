@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from edits.job import TERMINAL, JobState
 from sql.base import utc_now
-from sql.models import Attempt, Chunk, Dispatch, Event, Job, JobChunk, QcResult
+from sql.models import Attempt, Chunk, Dispatch, Event, Job, JobChunk, QcResult, RowFailure
 from sql.session import Database
 
 
@@ -26,6 +26,8 @@ class Health:
     """By category; 'done' when all went well."""
     failures: dict[str, float]
     """Jobs by category."""
+    refusals: dict[str, float]
+    """Rows that a run did not take, by category; one that two runs meet counts twice."""
     checks: dict[tuple[str, bool], int]
     """By name and result."""
     oldest_waiting_seconds: float
@@ -47,6 +49,7 @@ def health(db: Database) -> Health:
     attempts = sa.select(Attempt.category, sa.func.count()).group_by(Attempt.category)
     failed = Job.state.in_((JobState.FAILED, JobState.FAILED_QC))
     failures = sa.select(Job.failure_category, sa.func.count()).where(failed).group_by(Job.failure_category)
+    refusals = sa.select(RowFailure.category, sa.func.count()).group_by(RowFailure.category)
     checks = sa.select(QcResult.name, QcResult.passed, sa.func.count()).group_by(QcResult.name, QcResult.passed)
     with db.read() as session:
         return Health(
@@ -54,6 +57,7 @@ def health(db: Database) -> Health:
             gpu_seconds=_by_word(session, gpu),
             attempts=_by_word(session, attempts),
             failures=_by_word(session, failures),
+            refusals=_by_word(session, refusals),
             checks={(row[0], row[1]): row[2] for row in session.execute(checks)},
             oldest_waiting_seconds=_oldest(session),
             last_delivery=_last_delivery(session),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+import sqlalchemy as sa
+
 from edits.errors import PermanentError
 from sql.base import utc_now
 from sql.inserts import insert_new, upsert
-from sql.models import Artifact, Manifest, ManifestContent, RowFailure, Source
+from sql.models import Artifact, Job, Manifest, ManifestContent, RowFailure, Source
 from sql.patience import patient
 from sql.records import ArtifactKind
 from sql.session import Database
@@ -35,6 +37,15 @@ def record_row_failures(db: Database, manifest_id: str, failures: Iterable[tuple
     ]
     with db.write() as session:
         insert_new(session, RowFailure, rows)
+
+
+@patient
+def refused_rows(db: Database) -> int:
+    """Rows that have never become jobs, each counted once however often a run met it."""
+    job_of_it = sa.exists().where(Job.manifest_id == RowFailure.manifest_id, Job.line == RowFailure.line)
+    rows = sa.select(RowFailure.manifest_id, RowFailure.line).where(~job_of_it).distinct()
+    with db.read() as session:
+        return session.scalars(sa.select(sa.func.count()).select_from(rows.subquery())).one()
 
 
 @patient

@@ -32,6 +32,7 @@ class _Figures(Collector):
         yield _counter("samaflow_gpu_seconds", "Seconds that workers held a device.", "editor", health.gpu_seconds)
         yield _counter("samaflow_attempts", "Tries of workers by how they ended.", "category", health.attempts)
         yield _counter("samaflow_failures", "Jobs that failed, by category.", "category", health.failures)
+        yield _counter("samaflow_rows_refused", "Rows that a run did not take.", "category", health.refusals)
         checks = CounterMetricFamily("samaflow_checks", "Checks of finished files.", labels=["check", "result"])
         for (name, passed), count in health.checks.items():
             checks.add_metric([name, "passed" if passed else "failed"], count)

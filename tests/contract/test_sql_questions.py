@@ -15,6 +15,7 @@ import sql
 from edits.errors import PermanentError
 from edits.job import JobState
 from sql.models import Dispatch, Event, Holder, Job
+from tasks.metrics import exposition
 from tasks.recover import RECOVERED
 from tests.fakes.postgresql import Server
 from tests.fakes.recorded import SOURCE, dispatch, edit_job, gone, key, library, plan, recorded_job
@@ -191,6 +192,19 @@ def test_every_failure_of_a_job_counts_also_after_a_retry_that_went_well(db: sql
     assert (cause.count, cause.standing, cause.example) == (2, 1, "frame 1")
     sql.change_state(db, JOB, JobState.PLANNED, "again")
     assert [(cause.count, cause.standing) for cause in sql.failures(db)] == [(2, 0)]
+
+
+def test_a_refused_row_counts_once_until_it_becomes_a_job_and_the_metrics_count_each_refusal(db: sql.Database) -> None:
+    job = recorded_job(db, JOB, "a", line=2)
+    assert sql.refused_rows(db) == 0
+    for _ in range(2):
+        sql.record_row_failures(db, job.manifest_id, [(3, "row", "no such editor"), (4, "source", "no such file")])
+    assert sql.refused_rows(db) == 2
+    figures = exposition(db).decode()
+    assert 'samaflow_rows_refused_total{category="row"} 2.0' in figures
+    assert 'samaflow_rows_refused_total{category="source"} 2.0' in figures
+    recorded_job(db, OTHER, "b", line=4)
+    assert sql.refused_rows(db) == 1
 
 
 def walk_to(db: sql.Database, failure: JobState, reason: str) -> None:

@@ -48,6 +48,8 @@ def test_bad_rows_are_all_reported_and_good_rows_run(folder: Folder, clip: Path,
     said = {row["line"]: row["message"] for row in summary["rows"]}
     assert len(summary["rows"]) == len(rows)
     assert [row["line"] for row in summary["rows"] if row["state"] == "delivered"] == [2]
+    status = folder.ask("status")
+    assert (status["counts"], status["rows_refused"]) == ({"delivered": 1}, len(rows) - 1)
     for line, word in {
         3: "missing.mp4",
         4: "text.mp4",
