@@ -124,6 +124,10 @@ class Review:
     """The deliverable that was looked at; empty when it was something else, a preview say."""
     at: str
     """ISO 8601, UTC."""
+    changes: str = ""
+    """What is other in the job that took this one's place; empty where none did."""
+    successor_id: str = ""
+    """That job."""
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,9 @@ def _facts(lineage: Lineage) -> Iterator[tuple[str, str]]:
     yield from (("worker image", image) for image in lineage.worker_images)
     yield "credentials", lineage.credentials or "none"
     for review in lineage.reviews:
-        yield review.decision, f"by {review.reviewer}, {review.at}" + (f": {review.reason}" if review.reason else "")
+        said = "; ".join(filter(None, (review.changes, review.reason)))
+        verdict = "changed" if review.changes else review.decision
+        yield verdict, f"by {review.reviewer}, {review.at}" + (f": {said}" if said else "")
 
 
 def _given_up(lineage: Lineage) -> Iterator[str]:

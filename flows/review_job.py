@@ -18,7 +18,7 @@ from tasks import decide
 from tasks.conclude import Summary
 from tasks.decide import Opinion
 from tasks.retry import changed_manifest, continued
-from tasks.review import review_of
+from tasks.review import review_of, write_page
 from tasks.run import Run, open_run
 
 
@@ -114,5 +114,8 @@ def _change(run: Run, job: EditJob, opinion: Opinion, changes: dict[str, str]) -
     manifest = changed_manifest(run, asked, changes)
     decide.change(run, job, opinion, changes)
     run.preview = "" if review is None or review.kind == "deliverable" else review.kind
-    summary = edit(run, manifest, f"change of {job.job_id}", Path.cwd())
+    try:
+        summary = edit(run, manifest, f"change of {job.job_id}", Path.cwd())
+    finally:
+        write_page(run, job.job_id)  # with the way to the job that follows
     return ReviewOutcome(summary.rows[0].job_id, "change", False, summary.rows[0].output, summary)

@@ -4,7 +4,14 @@ Only the flow side writes; workers never connect. Errors are those of `edits.err
 """
 
 from sql.answers import FailureCause, MadeFile, ModelLine, Recall, StateTime, Stuck, StuckDispatch, StuckJob, UsageLine
-from sql.approvals import approvals, is_approved, overdue_reviews, record_approval
+from sql.approvals import (
+    approvals,
+    change_before,
+    is_approved,
+    overdue_reviews,
+    record_approval,
+    record_successor,
+)
 from sql.artifacts import (
     artifact_at,
     artifact_by_digest,
@@ -147,6 +154,7 @@ __all__ = [
     "begin_round",
     "begin_training",
     "cancel_requested",
+    "change_before",
     "change_state",
     "claim",
     "claim_files",
@@ -204,6 +212,7 @@ __all__ = [
     "record_row_failures",
     "record_shards",
     "record_source",
+    "record_successor",
     "record_training",
     "recorded_attempts",
     "refused_rows",

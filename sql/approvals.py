@@ -1,4 +1,5 @@
-"""What reviewers decided of jobs. Append-only: who decided, as claimed, what, why, and of which bytes."""
+"""What reviewers decided of jobs: who decided, as claimed, what, why, and of which bytes. Nothing is taken back; all
+that is added later is which job took the place of a changed one."""
 
 from __future__ import annotations
 
@@ -17,16 +18,24 @@ from sql.session import Database
 
 @patient
 def record_approval(
-    db: Database, job_id: str, decision: Decision, reviewer: str, reason: str = "", sha256: str = ""
+    db: Database,
+    job_id: str,
+    decision: Decision,
+    reviewer: str,
+    reason: str = "",
+    sha256: str = "",
+    changes: str = "",
 ) -> None:
-    """Add a decision. `sha256`: of the deliverable that was looked at, empty for a preview.
+    """Add a decision. `sha256`: of the deliverable that was looked at, empty for a preview. `changes`: what is to be
+    other in the job that takes this one's place.
 
     Raises:
         PermanentError: no such job.
     """
     with db.write() as session:
         load(session, job_id)
-        session.add(Approval(job_id=job_id, sha256=sha256, decision=decision, reviewer=reviewer, reason=reason))
+        decided = {"sha256": sha256, "decision": decision, "reviewer": reviewer, "reason": reason, "changes": changes}
+        session.add(Approval(job_id=job_id, **decided))
 
 
 @patient
@@ -34,10 +43,30 @@ def approvals(db: Database, job_id: str) -> tuple[ApprovalRecord, ...]:
     """A job's decisions, oldest first."""
     with db.read() as session:
         query = sa.select(Approval).where(Approval.job_id == full_id(session, job_id)).order_by(Approval.approval_id)
-        return tuple(
-            ApprovalRecord(row.job_id, row.decision, row.reviewer, row.reason, row.sha256, row.recorded_at)
-            for row in session.scalars(query)
-        )
+        return tuple(_record_of(row) for row in session.scalars(query))
+
+
+def _record_of(row: Approval) -> ApprovalRecord:
+    decided = (row.job_id, row.decision, row.reviewer, row.reason, row.sha256, row.recorded_at)
+    return ApprovalRecord(*decided, row.changes, row.successor_id)
+
+
+@patient
+def record_successor(db: Database, job_id: str, successor_id: str) -> None:
+    """Note at the newest change of the job which other took its place."""
+    newest = sa.select(sa.func.max(Approval.approval_id)).where(Approval.job_id == job_id, Approval.changes != "")
+    with db.write() as session:
+        change = sa.update(Approval).where(Approval.approval_id == newest.scalar_subquery())
+        session.execute(change.values(successor_id=successor_id))
+
+
+@patient
+def change_before(db: Database, job_id: str) -> ApprovalRecord | None:
+    """The newest change that put this job in the place of another."""
+    query = sa.select(Approval).where(Approval.successor_id == job_id).order_by(Approval.approval_id.desc()).limit(1)
+    with db.read() as session:
+        row = session.scalars(query).one_or_none()
+        return None if row is None else _record_of(row)
 
 
 def is_approved(db: Database, job_id: str) -> bool:

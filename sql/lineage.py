@@ -130,7 +130,16 @@ def _checks(session: Session, output: Artifact) -> tuple[Check, ...]:
 def _reviews(session: Session, output: Artifact) -> tuple[Review, ...]:
     rows = session.scalars(sa.select(Approval).where(Approval.job_id == output.job_id).order_by(Approval.approval_id))
     return tuple(
-        Review(row.decision, row.reviewer, row.reason, row.sha256, row.recorded_at.isoformat()) for row in rows
+        Review(
+            row.decision,
+            row.reviewer,
+            row.reason,
+            row.sha256,
+            row.recorded_at.isoformat(),
+            row.changes,
+            row.successor_id,
+        )
+        for row in rows
     )
 
 

@@ -364,6 +364,10 @@ class Approval(Base):
     decision: Mapped[Decision] = mapped_column(checked(Decision, "decision"))
     reviewer: Mapped[str] = mapped_column(sa.Text())
     reason: Mapped[str] = _text()
+    changes: Mapped[str] = _text()
+    """What is to be other in the job that takes this one's place; empty where none is to."""
+    successor_id: Mapped[str] = mapped_column(sa.String(64), server_default=_EMPTY, index=True)
+    """That job, once it is recorded."""
     recorded_at: Mapped[datetime] = _recorded()
 
 

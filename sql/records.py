@@ -69,6 +69,15 @@ class ApprovalRecord:
     sha256: str
     """Of the deliverable that was looked at; empty for a preview."""
     recorded_at: datetime
+    changes: str = ""
+    """What is to be other in the job that takes this one's place; empty where none is to."""
+    successor_id: str = ""
+    """That job, once it is recorded."""
+
+    @property
+    def verdict(self) -> str:
+        """`approved`, `rejected` or `changed`."""
+        return "changed" if self.changes else str(self.decision)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def reject(run: Run, job: EditJob, opinion: Opinion) -> None:
 
 
 def change(run: Run, job: EditJob, opinion: Opinion, changes: Mapping[str, str]) -> None:
-    """Replace the job: another one, with other cells, is going to take its place.
+    """Replace the job: another one, with other cells, is what this run makes in its place.
 
     Raises:
         PermanentError: nothing is changed.
@@ -89,8 +89,9 @@ def change(run: Run, job: EditJob, opinion: Opinion, changes: Mapping[str, str])
     if not changes:
         raise PermanentError("change: say what is to be changed: the instruction, the seed or the strength")
     what = ", ".join(f"{name} {value!r}" for name, value in changes.items())
-    reason = f"changed: {what}. {opinion.reason}".rstrip()
-    sql.record_approval(run.db, job.job_id, Decision.REJECTED, opinion.reviewer, reason, _sha256(run, job))
+    sha256 = _sha256(run, job)
+    sql.record_approval(run.db, job.job_id, Decision.REJECTED, opinion.reviewer, opinion.reason, sha256, what)
+    run.in_place_of = job.job_id
     sql.change_state(run.db, job.job_id, JobState.CANCELLED, f"changed {opinion} ({what})", "changed")
     _let_go(run, job)
 

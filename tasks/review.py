@@ -25,7 +25,7 @@ from edits.media.review import contact_names, duration_of, layout_of
 from edits.storage import Store
 from tasks import review_page
 from tasks.gather import facts_of, seams_of, written_plan
-from tasks.review_page import Card, Contact, PageChunk, ReviewIndex, ReviewPage, Seam
+from tasks.review_page import Card, Contact, Decided, PageChunk, ReviewIndex, ReviewPage, Seam
 from tasks.run import Run
 
 log = logging.getLogger(__name__)
@@ -215,6 +215,7 @@ def write_page(run: Run, job_id: str) -> str:
     if review is None or plan is None:
         return ""
     artifact = sql.output_of(run.db, job_id)
+    before = sql.change_before(run.db, job_id)
     page = ReviewPage(
         job=record.job,
         state=record.state,
@@ -235,10 +236,20 @@ def write_page(run: Run, job_id: str) -> str:
         timings=review.timings,
         lineage=tuple(facts_of(record.job, plan, artifact.sha256 if artifact else "")),
         problem=record.failure_message,
+        decisions=tuple(_decided(run, each) for each in sql.approvals(run.db, job_id)),
+        before=None if before is None else _decided(run, before),
     )
     path = storage.report_path(job_id, PAGE)
     run.store.put_bytes(path, review_page.render(page).encode())
     return path
+
+
+def _decided(run: Run, decision: sql.ApprovalRecord) -> Decided:
+    jobs = (decision.job_id, decision.successor_id)
+    shown = frozenset(job for job in jobs if job and run.store.size(storage.report_path(job, PAGE)) is not None)
+    return Decided(
+        *jobs, decision.verdict, decision.reviewer, decision.reason, decision.changes, decision.recorded_at, shown
+    )
 
 
 def _previewed_plan(run: Run, job_id: str) -> VideoPlan | None:

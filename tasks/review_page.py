@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -60,6 +61,24 @@ class Contact:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """What somebody decided of a job."""
+
+    job_id: str
+    successor_id: str
+    """The job that took its place; empty where none did."""
+    verdict: str
+    """`approved`, `rejected` or `changed`."""
+    reviewer: str
+    """As claimed."""
+    reason: str
+    changes: str
+    at: datetime
+    shown: frozenset[str] = frozenset()
+    """Those of the two jobs that have a page."""
+
+
+@dataclass(frozen=True)
 class ReviewPage:
     """One job's page."""
 
@@ -87,6 +106,10 @@ class ReviewPage:
     """What the seams are worth; of very many only some are measured."""
     masked: bool = False
     """Whether the copy shows the mask of every frame, after source and result."""
+    decisions: tuple[Decided, ...] = ()
+    """Of this job, oldest first."""
+    before: Decided | None = None
+    """The change that put this job in the place of another."""
 
     @property
     def frames(self) -> int:

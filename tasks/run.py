@@ -62,6 +62,8 @@ class Run:
         self.renew: dict[str, frozenset[int]] = {}
         """Chunk numbers, by job, that are to be edited again although they are done."""
         self.events = Events(settings)
+        self.in_place_of = ""
+        """Id of the changed job whose place this run's only job takes, or empty."""
         self.outputs: dict[str, int] = {}
         """Which line writes which output URI."""
         self.proven: set[tuple[str, str]] = set()

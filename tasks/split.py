@@ -61,6 +61,8 @@ def prepare(run: Run, manifest_id: str, row: ManifestRow) -> Prepared:
         record_source(run, row.source, index)
         job = resolve(run, manifest_id, row, index)
         sql.record_job(run.db, job, run.owner)
+        if run.in_place_of:
+            sql.record_successor(run.db, run.in_place_of, job.job_id)
         run.board.resolved(row.line, job.job_id)
         outcome.job = job
         if approval.waits(run, job):

@@ -261,3 +261,24 @@ def test_what_people_decided_is_told_with_the_deliverable(db: sql.Database) -> N
         ("approved", "ann", ""),
     ]
     assert all(review.at.endswith("+00:00") for review in found)
+
+
+def test_a_change_is_told_with_the_job_that_follows_and_found_from_it(db: sql.Database) -> None:
+    job, other = recorded_job(db), recorded_job(db, "1" * 16, "d")
+    sql.record_output_digest(db, job.job_id, job.output, "e" * 64, 5)
+    sql.record_successor(db, job.job_id, other.job_id)
+    assert sql.change_before(db, other.job_id) is None
+    for changes in ("seed '2'", "seed '3'"):
+        sql.record_approval(db, job.job_id, sql.Decision.REJECTED, "ann", "too yellow", "e" * 64, changes)
+    sql.record_approval(db, job.job_id, sql.Decision.APPROVED, "bo")
+    sql.record_successor(db, job.job_id, other.job_id)
+    told = [(review.changes, review.successor_id) for review in sql.lineage_of(db, "e" * 64).reviews]
+    assert told == [("seed '2'", ""), ("seed '3'", other.job_id), ("", "")]
+    before = sql.change_before(db, other.job_id)
+    assert before is not None
+    assert (before.job_id, before.verdict, before.reviewer, before.changes) == (
+        job.job_id,
+        "changed",
+        "ann",
+        "seed '3'",
+    )

@@ -12,8 +12,9 @@ from edits.job import JobState
 from edits.keys import sha256_of
 from tasks import decide
 from tasks.decide import Opinion
+from tasks.intake import take_in
 from tasks.retry import changed_manifest, continued
-from tasks.review import PAGE
+from tasks.review import PAGE, write_page
 from tasks.run import Run, open_run
 from tests.fakes.chain import edit_plainly, edit_rows
 from tests.fakes.clips import write_clip
@@ -43,13 +44,15 @@ def markers(run: Run) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in chunks.glob("*/result.json")}
 
 
+def page_of(run: Run, job_id: str) -> str:
+    return run.store.read(f"jobs/{job_id}/report/{PAGE}").decode()
+
+
 def test_a_required_review_keeps_the_finished_file_back_until_it_is_approved(here: Path) -> None:
     with open_run([]) as run:
         (first,) = edit_rows(run, row(review="required", detail="full"), folder=here).rows
         assert (first.state, files(here)) == (JobState.AWAITING_REVIEW, [])
-        page = run.store.local(f"jobs/{first.job_id}/report/{PAGE}")
-        assert page is not None
-        shown = page.read_text(encoding="utf-8")
+        shown = page_of(run, first.job_id)
         assert "This job waits for a decision" in shown
         assert "1 seam between chunks" in shown
         assert '"masked":true' in shown
@@ -88,11 +91,20 @@ def test_a_change_puts_another_job_in_the_place_and_a_rejection_none(here: Path)
         data = changed_manifest(run, job, changes)
         decide.change(run, job, ADA, changes)
         assert sql.job(run.db, job.job_id).state is JobState.CANCELLED
-    with open_run([]) as run:
-        from tasks.intake import take_in
-
         (second,) = edit_plainly(run, take_in(run, data, "changed", here)).rows
         assert (second.state, second.job_id != first.job_id) == (JobState.AWAITING_REVIEW, True)
+        (decision,) = sql.approvals(run.db, first.job_id)
+        assert (decision.verdict, decision.reason) == ("changed", "looks right")
+        assert (decision.changes, decision.successor_id) == ("instruction 'turn it grayscale'", second.job_id)
+        write_page(run, first.job_id)
+        for job_id, other in ((first.job_id, second.job_id), (second.job_id, first.job_id)):
+            shown = page_of(run, job_id)
+            assert f'href="../../{other}/report/index.html"' in shown
+            assert "by <bdi>Ada</bdi>" in shown
+            assert "Why: <bdi>looks right</bdi>" in shown
+        assert "The job that follows" in page_of(run, first.job_id)
+        assert "takes the place of" in page_of(run, second.job_id)
+    with open_run([]) as run:
         with decide.waiting_job(run, second.job_id) as job:
             decide.reject(run, job, Opinion("Bo", "too dark"))
         last = sql.job_events(run.db, second.job_id)[-1]
