@@ -87,7 +87,7 @@ def _decide(
         with display.watching():
             try:
                 outcome = review_job(
-                    job, decision, reviewer, reason, store=store, workers=workers, allow=allow, **changes
+                    job, reviewer, decision, reason, store=store, workers=workers, allow=allow, **changes
                 )
             except SomeJobsFailedError as error:
                 display.print_summary(error.summary)

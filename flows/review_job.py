@@ -9,10 +9,9 @@ from typing import Annotated
 
 from prefect import flow
 
-from edits.errors import PermanentError
 from edits.job import EditJob
 from flows.edit_manifest import RUNNER, edit, edit_order
-from flows.form_errors import naming_fields
+from flows.form_errors import FormError, naming_fields
 from flows.forms import Allow, DecisionName, Guidance, Seed, Store, Workers, cell, field
 from tasks import decide
 from tasks.conclude import Summary
@@ -50,6 +49,15 @@ def review_job(
             examples=["3f9a0c"],
         ),
     ],
+    reviewer: Annotated[
+        str,
+        field(
+            title="Your name",
+            description="Who decides. It is recorded as you write it: nobody checks it.",
+            min_length=1,
+            examples=["Ada"],
+        ),
+    ],
     decision: Annotated[
         DecisionName,
         field(
@@ -58,9 +66,6 @@ def review_job(
             "again with what is filled in below.",
         ),
     ] = "approve",
-    reviewer: Annotated[
-        str, field(title="Your name", description="Recorded with the decision.", min_length=1, examples=["Ada"])
-    ] = "unnamed",
     reason: Annotated[
         str, field(title="Reason", description="For the record; a rejection needs one.", examples=["too dark"])
     ] = "",
@@ -76,20 +81,22 @@ def review_job(
     """Decide on a job that awaits its review. Nothing is computed twice.
 
     Raises:
-        PermanentError: no such job, a rejection without a reason, a change of nothing.
+        PermanentError: no such job, a change of nothing.
         StateError: it does not await a review.
-        FormError: the change cannot run; the message names the field.
+        FormError: nobody's decision, a rejection without a reason, a change that cannot run; it names the field.
         SomeJobsFailedError: what ran after the decision failed.
     """
+    if not reviewer.strip():
+        raise FormError("field 'Your name' (reviewer): a decision is somebody's. Write your name.")
     if decision == "reject" and not reason.strip():
-        raise PermanentError("reason: a rejection needs one, for whoever does it again")
+        raise FormError("field 'Reason' (reason): a rejection needs one, for whoever does it again. Write it.")
     changes = {"instruction": instruction, "seed": cell(seed), "guidance": cell(guidance)}
     with (
         naming_fields(review_job),
         open_run([], allow, store=store, workers=workers) as run,
         decide.waiting_job(run, job) as found,
     ):
-        opinion = Opinion(reviewer, reason)
+        opinion = Opinion(reviewer.strip(), reason)
         if decision == "change":
             return _change(run, found, opinion, {name: value for name, value in changes.items() if value})
         return _approve(run, found, opinion) if decision == "approve" else _reject(run, found, opinion)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prefect.utilities.callables import parameter_schema
 
 from flows.edit_video import edit_video
 from flows.form_errors import FormError, naming_fields
 from flows.restyle_library import restyle_library
+from flows.review_job import review_job
 from tasks.conclude import SomeJobsFailedError
 from tasks.library import Library, take_on
 from tasks.run import open_run
@@ -59,6 +61,14 @@ def test_a_style_that_cannot_be_is_said_of_the_form_of_a_library(here: Path) -> 
         open_run([]) as run,
     ):
         take_on(run, wanted)
+
+
+def test_a_decision_is_somebodys_and_a_rejection_has_a_reason() -> None:
+    assert {"job", "reviewer"} == set(parameter_schema(review_job).required)
+    with pytest.raises(FormError, match="field 'Your name'"):
+        review_job.fn("3f9a", " ")
+    with pytest.raises(FormError, match="field 'Reason'"):
+        review_job.fn("3f9a", "Ada", "reject")
 
 
 def test_a_row_of_a_manifest_is_named_by_its_line_once(here: Path) -> None:
