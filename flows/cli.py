@@ -24,7 +24,7 @@ from flows.command import (
     problems,
     settings_here,
 )
-from flows.forms import ExecutorName, PreviewName
+from flows.options import Allow, Executor, GpuHours, Overwrite, Preview, Store, StrictPrompts, Workers
 from flows.prefect_here import prefect_for
 
 if TYPE_CHECKING:
@@ -49,21 +49,8 @@ app.add_typer(training.commands)
 
 Manifest = Annotated[str, typer.Argument(help="Path or URI of a CSV manifest; docs/manifest.md describes its columns.")]
 Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]
-Store = Annotated[str | None, typer.Option(help="URI of the store (file: or s3:).")]
-Allow = Annotated[list[str] | None, typer.Option(help="A folder that rows may name; repeatable.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes.")]
 Weights = Annotated[str, typer.Argument(metavar="NAME|FOLDER", help="Weights by name, or a path to their folder.")]
 Dtype = Literal["bfloat16", "float16", "float32"]
-StrictPrompts = Annotated[
-    bool | None,
-    typer.Option("--strict-prompts", help="Fail rows whose prompt has more than 512 tokens instead of cutting it."),
-]
-Preview = Annotated[PreviewName, typer.Option(help="Look first: the beginning of each shot, or all in few steps.")]
-Executor = Annotated[ExecutorName, typer.Option(help="Where workers run; `executor.kind` of the settings by default.")]
-GpuHours = Annotated[
-    float, typer.Option("--max-gpu-hours", min=0, help="Dispatch no further chunks beyond; 0: no limit.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace deliverables that are there already.")]
 
 
 # -- running ----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import typer
 
 from flows.command import FAILED, AsJson, print_record, problems, settings_here
 from flows.forms import DecisionName
+from flows.options import Allow, Store, Workers
 from flows.prefect_here import prefect_for
 
 commands = typer.Typer()
@@ -17,9 +18,6 @@ commands = typer.Typer()
 Job = Annotated[str, typer.Argument(help="Job id, or the beginning of one.")]
 Reviewer = Annotated[str | None, typer.Option("--by", help="Who decides; recorded. Default: your login name.")]
 Reason = Annotated[str, typer.Option(help="Why; recorded.")]
-Store = Annotated[str | None, typer.Option(help="URI of the store (file: or s3:).")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes.")]
-Allow = Annotated[list[str] | None, typer.Option(help="A folder that may be read and written; repeatable.")]
 
 
 @commands.command()

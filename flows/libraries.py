@@ -9,13 +9,10 @@ import typer
 from edits.library import VIDEOS
 from flows.command import FAILED, AsJson, print_record, problems, settings_here
 from flows.forms import DeliverableName, DetailName, EditorName, OrderName, ReviewName
+from flows.options import Allow, GpuHours, Store, Workers
 from flows.prefect_here import prefect_for
 
 commands = typer.Typer()
-
-Store = Annotated[str | None, typer.Option(help="URI of the store (file: or s3:).")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes.")]
-Allow = Annotated[list[str] | None, typer.Option(help="A folder that may be read and written; repeatable.")]
 
 
 @commands.command()
@@ -36,7 +33,7 @@ def restyle(
     exclude: Annotated[list[str] | None, typer.Option(help="Names to leave out; repeatable.")] = None,
     order: Annotated[OrderName, typer.Option(help="Whose turn is first.")] = "newest",
     max_videos: Annotated[int, typer.Option(min=1, help="Videos of one run.")] = 100,
-    max_gpu_hours: Annotated[float, typer.Option(min=0, help="Begin no more once these are spent.")] = 0.0,
+    max_gpu_hours: GpuHours = 0.0,
     stop_cost: Annotated[float, typer.Option(min=0, help="Begin no more at this cost.")] = 0.0,
     cancel_cost: Annotated[float, typer.Option(min=0, help="Cancel what is going on at this cost.")] = 0.0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also what failed for good.")] = False,

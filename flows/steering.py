@@ -10,7 +10,7 @@ import typer
 
 import sql
 from flows.command import AsJson, database_of, print_json, print_record, problems, settings_here
-from flows.forms import ExecutorName
+from flows.options import Allow, Executor, GpuHours, Overwrite, Preview, Store, StrictPrompts, Workers
 from flows.prefect_here import require_server
 
 commands = typer.Typer()
@@ -24,25 +24,38 @@ def submit(
     deployment: Annotated[
         str, typer.Option(help="FLOW/DEPLOYMENT of the server; for a cluster edit-manifest/edit-manifest-kubernetes.")
     ] = "edit-manifest/edit-manifest",
-    executor: Annotated[ExecutorName, typer.Option(help="Where workers run.")] = "as set",
-    max_gpu_hours: Annotated[float, typer.Option("--max-gpu-hours", min=0, help="0: no limit.")] = 0.0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace deliverables that are there already.")
-    ] = False,
+    store: Store = None,
+    workers: Workers = None,
+    allow: Allow = None,
+    overwrite: Overwrite = False,
+    strict_prompts: StrictPrompts = None,
+    preview: Preview = "none",
+    executor: Executor = "as set",
+    max_gpu_hours: GpuHours = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Hand a manifest to a running Prefect server, print where its run is shown, and return."""
     with problems():
-        require_server(settings_here())
+        settings = settings_here(store=store)
+        require_server(settings)
         from tasks import submit as submission
         from tasks.intake import read_manifest_file, read_order
-        from tasks.run import open_run
+        from tasks.run import absolute_roots, open_run
 
         path = manifest.absolute()
         data = read_manifest_file(path)
-        settings = settings_here()
-        read_order(open_run([path.parent]), data, path.name, path.parent)  # what is unusable is said here, not there
-        asked = {"executor": executor, "max_gpu_hours": max_gpu_hours, "overwrite": overwrite}
+        run = open_run([path.parent], allow, overwrite=overwrite, store=store)
+        read_order(run, data, path.name, path.parent)  # what is unusable is said here, not there
+        asked = {
+            "store": settings.store if store else None,
+            "workers": workers,
+            "allow": [str(root) for root in absolute_roots(allow)],
+            "overwrite": overwrite,
+            "strict_prompts": strict_prompts,
+            "preview": preview,
+            "executor": executor,
+            "max_gpu_hours": max_gpu_hours,
+        }
         parameters = {**submission.hand_over(settings, path, data), **asked}
         made = submission.submit(deployment, parameters, uuid.uuid4().hex)
         print_record(made) if as_json else typer.echo(made.url or f"flow run {made.flow_run_id}")

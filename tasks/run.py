@@ -209,7 +209,11 @@ def open_run(
     given = {name: value for name, value in overrides.items() if value}
     settings = load_settings(here, os.environ, given)
     check_executor(settings)
-    allowed = (here, *folders, *(root if "://" in root else Path(root).absolute() for root in allow or ()))
-    trust = Trust(settings.roots_with(*allowed), settings.schemes, settings.path_map)
+    trust = Trust(settings.roots_with(here, *folders, *absolute_roots(allow)), settings.schemes, settings.path_map)
     kind = "" if preview == "none" else preview
     return Run(settings, trust, overwrite=overwrite, preview=kind, max_gpu_hours=max_gpu_hours)
+
+
+def absolute_roots(allow: Iterable[str] | None) -> tuple[str | Path, ...]:
+    """Folders as they were called from here, for whoever works elsewhere; bucket prefixes stay."""
+    return tuple(root if "://" in root else Path(root).absolute() for root in allow or ())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,8 +29,14 @@ def test_submit_hands_the_manifest_over_and_returns(folder: Folder) -> None:
     unknown = folder.run("submit", "manifest.csv")
     assert (unknown.returncode, "no deployment 'edit-manifest/edit-manifest'" in unknown.stderr) == (2, True)
     subprocess.run([sys.executable, "-c", REGISTER], cwd=folder.path, env=folder.environ, check=True, timeout=120)
-    made = folder.json("submit", "manifest.csv", "--max-gpu-hours", "2")
+    asked = ("--preview", "few_steps", "--allow", "rushes", "--store", "kept", "--workers", "1", "--max-gpu-hours", "2")
+    made = folder.json("submit", "manifest.csv", *asked)
     assert made["flow_run_id"] in made["url"]
+    with urllib.request.urlopen(f"{folder.environ['PREFECT_API_URL']}/flow_runs/{made['flow_run_id']}") as answer:
+        parameters = json.load(answer)["parameters"]
+    assert (parameters["preview"], parameters["workers"], parameters["max_gpu_hours"]) == ("few_steps", 1, 2.0)
+    assert parameters["allow"] == [str(folder.path / "rushes")]
+    assert Path(parameters["store"].removeprefix("file://")) == folder.path / "kept"
     assert folder.markers() == set()
 
 
