@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edits.catalogue import ALPHAS, DETAILS, FITS, INTERLACED, OWN_DETAIL, SCOPES, Card, Catalogue
+from edits.catalogue import ALPHAS, DETAILS, FITS, INTERLACED, OWN_DETAIL, SCOPES, Card, Catalogue, Geometry
 from edits.columns import BY_NAME, COLUMNS, SAMPLER
 from edits.errors import (
     CellError,
@@ -214,7 +214,7 @@ class RowCheck:
             shots=self._shots(editor, card, cells["shots"], errors),
             mask=self._mask(cells, errors),
             lut=self._place("lut", cells["lut"], errors),
-            seams=self._seams(editor, cells["seams"], sampling, errors),
+            seams=self._seams(editor, card, cells["seams"], sampling, errors),
         )
 
     def _card(self, editor: str, asked: str, errors: RowErrors) -> tuple[str, Card | None]:
@@ -252,11 +252,16 @@ class RowCheck:
     def _cuts(self, cell: tuple[Position, ...] | str, errors: RowErrors) -> tuple[Position, ...] | str:
         return self._place("cuts", cell, errors) if isinstance(cell, str) else cell
 
-    def _seams(self, editor: str, seams: Seams, sampling: Sampling | None, errors: RowErrors) -> Seams:
+    def _seams(
+        self, editor: str, card: Card | None, seams: Seams, sampling: Sampling | None, errors: RowErrors
+    ) -> Seams:
         entry = self._catalogue.get(editor)
         if seams.joint and entry is not None and not entry.joint:
             able = [name for name, other in self._catalogue.items() if other.joint]
             errors.add("seams", f"the editor '{editor}' edits one chunk at a time.", f"joint is for {', '.join(able)}.")
+        elif seams.joint and card is not None and (shared := _shared_latents(card.geometry)) < 2:
+            said = f"neighbouring chunks of the weights '{card.name}' share {shared} latent, and joint needs 2."
+            errors.add("seams", said, "Write blend, or name other weights.")
         if seams.joint and sampling is not None and sampling.step_cache > 0:
             errors.add("seams", "this preset takes steps over from the one before.", "joint needs another preset.")
         return seams
@@ -341,3 +346,9 @@ def _check_order(start: Position | None, end: Position | None, errors: RowErrors
         return
     if wrong:
         errors.add("end", f"not after the start, {start.text}.", "The end is exclusive: write a later one.")
+
+
+def _shared_latents(geometry: Geometry) -> int:
+    """Of a chunk and the next: the first is the later one's opening, which is never averaged."""
+    factor = geometry.temporal_factor
+    return (geometry.chunk_frames - 1) // factor + 1 - geometry.stride // factor

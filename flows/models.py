@@ -16,6 +16,7 @@ from edits.errors import WeightsError
 from edits.keys import sha256_of
 from edits.settings import Settings
 from flows.results import out
+from sama_model import installed
 from sama_model.config import WeightsCard
 from sama_model.errors import WeightsError as ModelWeightsError
 from sama_model.installed import BUILT_IN, LORA_FILE, Lora, check_name, networks_folder, read_card
@@ -75,10 +76,10 @@ def new_folder(weights_folder: Path, name: str) -> Path:
 
 
 def folder_of(weights: str, settings: Settings) -> Path:
-    """A path if it is written as one, else the name of weights in the weights folder. Raises WeightsError."""
+    """A path if it is written as one, else the name of weights that ship or are installed. Raises WeightsError."""
     if weights in BUILT_IN:
         raise WeightsError(f"'{weights}' is built in and has no folder: name what 'samaflow model convert' made")
-    return Path(weights).absolute() if os.sep in weights else settings.weights_folder / weights
+    return Path(weights).absolute() if os.sep in weights else installed.folder_of(weights, settings.weights_folder)
 
 
 def convert(

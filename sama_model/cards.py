@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from sama_model.config import APPROXIMATIONS, Geometry, Recipe, WeightsCard
-from sama_model.installed import installed
+from sama_model.installed import SHIPPED, installed
 
 SAMA_GEOMETRY = Geometry(chunk_frames=81, stride=64, lead=4)
 """SAMA-14B's: overlap 17 = 4k+1."""
@@ -96,8 +96,9 @@ CARDS: dict[tuple[str, str], WeightsCard] = {
 
 
 def all_cards(weights_folder: Path | None) -> dict[tuple[str, str], WeightsCard]:
-    """`CARDS`, and those of the weights that are installed in a folder and whose card can be used."""
-    found = installed(weights_folder).weights if weights_folder is not None else {}
+    """`CARDS`, and those of weights that ship or are installed in a folder, and whose card can be used."""
+    found = installed(SHIPPED).weights
+    found |= installed(weights_folder).weights if weights_folder is not None else {}
     cards = [card for weights in found.values() for card in approximations(weights.card)]
     return CARDS | {(card.editor, card.name): card for card in cards if (card.editor, card.name) not in CARDS}
 

@@ -2,6 +2,7 @@
 
 <weights folder>/<name>/card.json      the card, and digests of the parts
                        /...            the networks; a machine that only plans needs the card alone
+sama_model/shipped/<name>/...          the same, of weights that come with the package
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ LORA_FILE = "lora.safetensors"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 BUILT_IN = ("builtin", "tiny")
-"""Names that `cards.CARDS` has taken."""
+"""Names that `cards.CARDS` has taken: weights that are no files."""
+
+SHIPPED = Path(__file__).with_name("shipped")
+"""A weights folder that comes with the package. One of the same name in another weights folder takes its place."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +78,31 @@ def read_card(folder: Path) -> InstalledWeights:
 
 
 def networks_folder(folder: Path, weights: InstalledWeights) -> Path:
-    """Where the networks of the weights in `folder` lie: there, or in the folder of those that a LoRA was put on.
+    """Where the networks of the weights in `folder` lie: there, or where those are that a LoRA was put on.
 
     Raises:
         WeightsError: the base has no card, or is not the one any more that the LoRA was put on.
     """
     if not weights.base:
         return folder
-    base = folder.with_name(weights.base)
+    base = folder_of(weights.base, folder.parent)
     if read_card(base).parts != weights.parts:
         raise WeightsError(
             f"{folder}: a LoRA on weights '{weights.base}' that were replaced since: remove the folder and make it "
             "again with `samaflow model lora`"
         )
     return base
+
+
+def folder_of(name: str, weights_folder: Path | None) -> Path:
+    """Where the weights of this name lie, or should. Raises WeightsError if no weights folder is set and none ship."""
+    if weights_folder is not None and (weights_folder / name / CARD_FILE).is_file():
+        return weights_folder / name
+    if (SHIPPED / name / CARD_FILE).is_file():
+        return SHIPPED / name
+    if weights_folder is None:
+        raise WeightsError(f"weights '{name}': no weights folder is set")
+    return weights_folder / name
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from sama_model.encoders import deep_frames_of, frames_of, prompts_of
 from sama_model.errors import WeightsError
 from sama_model.folders import check_folder
 from sama_model.framing import Framing, framed
-from sama_model.installed import LORA_FILE, networks_folder, read_card
+from sama_model.installed import LORA_FILE, folder_of, networks_folder, read_card
 from sama_model.pipeline import SamaPipeline
 from sama_model.sampling import shot_noise
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
@@ -214,11 +214,10 @@ def _tiny(card: WeightsCard, options: Options) -> tuple[SamaPipeline, Contexts]:
 
 def _installed(card: WeightsCard, options: Options, instructions: Sequence[str]) -> tuple[SamaPipeline, Contexts]:
     """From a weights folder: prompts first, then the networks, on the CPU."""
-    if options.weights_folder is None:
-        raise WeightsError(f"weights '{card.name}': no weights folder is set")
     name, *approximations = card.name.split("+")
-    weights = read_card(options.weights_folder / name)
-    folder = networks_folder(options.weights_folder / name, weights)
+    own = folder_of(name, options.weights_folder)
+    weights = read_card(own)
+    folder = networks_folder(own, weights)
     dtype = check_folder(folder)["text_encoder"]
     contexts = _contexts(lambda: load_encoder(folder, dtype), weights.parts, dtype, options)
     contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])
@@ -227,7 +226,7 @@ def _installed(card: WeightsCard, options: Options, instructions: Sequence[str])
     computed = {"dtype": torch.float32} if card.numerics.split("+")[0] == "float32" else {}
     pipeline = SamaPipeline.from_pretrained(folder, tokenizer=None, text_encoder=None, **computed)
     if weights.lora is not None:
-        pipeline.load_lora_weights(options.weights_folder / name / LORA_FILE)
+        pipeline.load_lora_weights(own / LORA_FILE)
         pipeline.fuse_lora(lora_scale=weights.lora.scale)
         pipeline.unload_lora_weights()
     for approximation in approximations:

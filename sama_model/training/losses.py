@@ -50,9 +50,27 @@ def mixed(data: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
     return (1 - level) * data + level * noise
 
 
-def losses(said: Joint, data: Joint, noise: Joint, target: SemanticTarget, weight: float = 0.1) -> Losses:
-    """What the network said at `noised(data, noise, sigmas)`, against what it should have said; in float32."""
-    flow = torch.nn.functional.mse_loss(said.video.float(), (noise.video - data.video).float())
+def changed(source: Tensor, target: Tensor, share: float) -> Tensor:
+    """(B, C, T, H, W) latents to the weights (B, 1, T, H, W) of the places in the flow loss: a sample's mean is 1.
+
+    1 - share is spread evenly, `share` by how much the edit changes a place: without it a small thing that is asked for
+    counts as little as it is small, and copying the rest is all that is learned at first. A choice of this project.
+    """
+    apart = (target - source).float().norm(dim=1, keepdim=True)
+    mean = apart.mean(dim=(1, 2, 3, 4), keepdim=True)
+    return 1 - share + share * torch.where(mean > 0, apart / mean.clamp_min(1e-6), 1.0)
+
+
+def losses(
+    said: Joint, data: Joint, noise: Joint, target: SemanticTarget, weight: float = 0.1, places: Tensor | None = None
+) -> Losses:
+    """What the network said at `noised(data, noise, sigmas)`, against what it should have said; in float32.
+
+    `places` (B, 1, T, H, W) weigh the flow's in the total; none: all alike.
+    """
+    velocity = (noise.video - data.video).float()
+    flow = torch.nn.functional.mse_loss(said.video.float(), velocity)
     wanted = data.semantic if target is SemanticTarget.CLEAN else noise.semantic - data.semantic
     semantic = torch.nn.functional.l1_loss(said.semantic.float(), wanted.float())
-    return Losses(flow, semantic, flow + weight * semantic)
+    weighed = flow if places is None else (places * torch.square(said.video.float() - velocity)).mean()
+    return Losses(flow, semantic, weighed + weight * semantic)

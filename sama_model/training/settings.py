@@ -73,6 +73,9 @@ class TrainingSettings(LoopSettings):
     """Of the noise levels; inference's."""
     semantic_target: SemanticTarget = SemanticTarget.VELOCITY
     semantic_weight: float = 0.1
+    changed_share: float = 0.0
+    """Share of the flow loss that stands where the edit changes the picture, see `losses.changed`; the paper says
+    nothing of one."""
     anchors: int = 1
     """Frames of the target whose tokens are anchors; 65 tokens each. The sampler draws one's."""
     gradient_checkpointing: bool = False

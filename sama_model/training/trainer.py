@@ -22,7 +22,7 @@ from sama_model.tokens import Joint
 from sama_model.training.batches import Batch, Batches, pixels
 from sama_model.training.data import Examples
 from sama_model.training.loop import Stop, Tell, fit, never
-from sama_model.training.losses import losses, noised, shifted_sigmas
+from sama_model.training.losses import changed, losses, noised, shifted_sigmas
 from sama_model.training.settings import TrainingSettings
 from sama_model.transformer import SamaTransformer3DModel
 from sama_model.weights import digest_of
@@ -145,7 +145,8 @@ class Stage:
         contexts = contexts_of(networks, content.prompts)
         memory = Memory(FEWER_ROWS if device.type == "cpu" else NOTHING)
         said = networks.transformer(at.video, source.float(), at.semantic, sigmas * 1000, contexts, memory)
-        found = losses(said, data, noise, settings.semantic_target, settings.semantic_weight)
+        places = changed(source, target, settings.changed_share) if settings.changed_share else None
+        found = losses(said, data, noise, settings.semantic_target, settings.semantic_weight, places)
         return {"total": found.total, "flow": found.flow, "semantic": found.semantic}
 
 

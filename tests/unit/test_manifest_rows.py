@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edits.catalogue import EditorEntry
 from edits.columns import BY_NAME, COLUMNS, MAX_INSTRUCTION
 from edits.errors import RowError, SettingsError, TrustError, by_row, wrong_cells
 from edits.job import Sampling
 from edits.manifest import ManifestRow, one_row_manifest, read_manifest, validate_rows
 from edits.settings import load_settings
 from edits.trust import Trust
-from tests.fakes.intake import DELIVERABLES, make_catalogue
+from sama_model.config import Geometry
+from tests.fakes.intake import DELIVERABLES, SAMPLED, make_card, make_catalogue
 
 
 def validate(text: str, folder: Path, **overrides: object) -> tuple[tuple[ManifestRow, ...], tuple[RowError, ...]]:
@@ -338,3 +340,16 @@ def test_an_error_of_every_row_is_reported(tmp_path: Path) -> None:
 
 def test_an_example_of_each_required_column_is_in_its_message(tmp_path: Path) -> None:
     assert BY_NAME["source"].example in error_of(tmp_path, source="").remedy
+
+
+def test_joint_is_refused_where_chunks_share_too_little_to_be_edited_as_one(tmp_path: Path) -> None:
+    short = make_card(
+        "sama", name="short", geometry=Geometry(chunk_frames=5, stride=4, lead=0), recipes=SAMPLED.recipes
+    )
+    catalogue = {"sama": EditorEntry("sama", {"tiny": SAMPLED, "short": short}, "tiny", lambda _: None, joint=True)}
+    settings = load_settings(tmp_path, {}, {})
+    table = "source,instruction,weights,seams\na.mp4,make it winter,short,joint\na.mp4,make it winter,tiny,joint\n"
+    manifest, trust = read_manifest(table.encode(), "jobs.csv"), Trust([tmp_path], ("file",), {})
+    good, errors = validate_rows(manifest, catalogue, DELIVERABLES, settings, trust, tmp_path)
+    assert [row.line for row in good] == [3]
+    assert "the weights 'short' share 1 latent, and joint needs 2" in str(errors[0])

@@ -13,7 +13,7 @@ from sama_model.schedule import flow_schedule
 from sama_model.tokens import Joint
 from sama_model.training.batches import Batches
 from sama_model.training.data import BadExampleError, Example, Share, checked, gathered
-from sama_model.training.losses import SemanticTarget, losses, noised, shifted_sigmas
+from sama_model.training.losses import SemanticTarget, changed, losses, noised, shifted_sigmas
 from sama_model.training.pretext import (
     PRETEXTS,
     cube_inpainting,
@@ -197,3 +197,27 @@ def test_a_network_that_is_right_has_no_loss_and_the_semantic_one_weighs_a_tenth
     assert off.flow.item() == pytest.approx(4, rel=1e-5)
     assert off.semantic.item() == pytest.approx(3, rel=1e-5)
     assert off.total.item() == pytest.approx(4.3, rel=1e-5)
+
+
+def test_half_of_the_flow_loss_stands_where_the_edit_changes_the_clip_however_small_that_is() -> None:
+    source = torch.zeros(2, 3, 2, 4, 4)
+    target = source.clone()
+    target[0, :, 1, 2, 3] = 5.0  # one place of 32; the second clip is left as it is
+    places = changed(source, target, 0.5)
+    assert places.shape == (2, 1, 2, 4, 4)
+    assert places[0, 0, 1, 2, 3] == 0.5 + 0.5 * 32
+    assert (places[1] == 1).all()
+    torch.testing.assert_close(places.mean(dim=(1, 2, 3, 4)), torch.ones(2))
+    assert (places[0] == 0.5).sum() == 31
+    semantic = torch.zeros(2, 65, 4)
+    data, noise = Joint(target, semantic), Joint(torch.zeros_like(target), semantic)
+    right = -target
+    there, elsewhere = right.clone(), right.clone()
+    there[0, :, 1, 2, 3] += 1
+    elsewhere[0, :, 0, 0, 0] += 1
+    near, far = (
+        losses(Joint(v, semantic), data, noise, SemanticTarget.VELOCITY, 0.1, places) for v in (there, elsewhere)
+    )
+    assert near.flow == far.flow == pytest.approx(1 / 64)
+    assert near.total == pytest.approx(16.5 / 64)
+    assert far.total == pytest.approx(0.5 / 64)

@@ -60,11 +60,11 @@ def lay(thing: Thing, canvas: Array, covers: Array, rules: WorldRules) -> None:
     side = whole.shape[0] // FINE + 2
     for frame, ((x, y), angle) in enumerate(zip(centres.tolist(), angles.tolist(), strict=True)):
         left, top = round(x - side / 2), round(y - side / 2)
+        if not (-side < top < rules.height and -side < left < rules.width):
+            continue
         patch = turned(whole, angle, (x - left, y - top), side)
         rows, columns = slice(max(top, 0), top + side), slice(max(left, 0), left + side)
         inside = patch[max(-top, 0) : rules.height - top, max(-left, 0) : rules.width - left]
-        if top + side <= 0 or left + side <= 0 or not inside.size:
-            continue
         cover = inside[..., 3]
         kept = 1 - cover
         covers[:-1, frame, rows, columns] *= kept
