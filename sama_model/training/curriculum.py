@@ -16,6 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from sama_model.config import Recipe, TextEncoderSizes, TransformerSizes
 from sama_model.errors import WeightsError
 from sama_model.training.image_encoder import ImageEncoderSettings
+from sama_model.training.pairs import PLAIN, Columns, Pairs
+from sama_model.training.pairs import read as read_pairs
 from sama_model.training.settings import TrainingSettings
 from sama_model.training.stage_one import StageOne
 from sama_model.training.stage_zero import StageZero
@@ -31,6 +33,17 @@ class Chunks:
 
     stride: int
     lead: int
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Pairs on disk for stage 1; see `pairs`."""
+
+    table: str
+    """A .csv or .parquet file; in a curriculum's file, relative to its folder."""
+    columns: Columns = PLAIN
+    images: float = 0.5
+    """Share of the steps that are of pictures, in a table with both."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,8 @@ class Curriculum:
     """Share of stage 0's steps that are of single frames."""
     kinds: tuple[str, ...] = ()
     """Kinds of edit, taken in turn; none: any, by lot."""
+    pairs: PairTable | None = None
+    """Stage 1's examples, in the world's picture and frames; None: the world's edits."""
 
     def __post_init__(self) -> None:
         if self.world not in WORLDS:
@@ -100,9 +115,13 @@ class Curriculum:
         """Stage 0's examples."""
         return StageZero(self.seed + 2, self.stage_zero.batch, self.images, self.world, self.kinds)
 
-    def first(self) -> StageOne:
-        """Stage 1's examples."""
-        return StageOne(self.seed + 3, self.world, self.kinds)
+    def first(self) -> StageOne | Pairs:
+        """Stage 1's examples. Raises WeightsError for a table of pairs that cannot be read."""
+        if self.pairs is None:
+            return StageOne(self.seed + 3, self.world, self.kinds)
+        rules, given = WORLDS[self.world], self.pairs
+        settings = (rules.frames, self.stage_one.batch, self.seed + 3, given.columns, given.images)
+        return read_pairs(Path(given.table), (rules.width, rules.height), *settings)
 
     def shortened(self, steps: int) -> Curriculum:
         """At most so many steps a part: to see that everything runs."""
@@ -140,7 +159,7 @@ def read(path: Path) -> Curriculum:
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        curriculum = _RECORD.validate_python(raw)
+        curriculum = beside(path, _RECORD.validate_python(raw))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); give a curriculum's .toml file") from error
     except tomllib.TOMLDecodeError as error:
@@ -151,6 +170,14 @@ def read(path: Path) -> Curriculum:
     if unknown := unknown_keys(raw, asdict(curriculum)):
         raise WeightsError(f"{path}: unknown keys {', '.join(unknown)}; take them out, or mend their names")
     return curriculum
+
+
+def beside(path: Path, curriculum: Curriculum) -> Curriculum:
+    """With its table of pairs found from the folder of its file, wherever the training is run from."""
+    if curriculum.pairs is None:
+        return curriculum
+    table = str((path.parent / curriculum.pairs.table).absolute())
+    return replace(curriculum, pairs=replace(curriculum.pairs, table=table))
 
 
 def unknown_keys(raw: Mapping[str, object], known: Mapping[str, object], within: str = "") -> list[str]:

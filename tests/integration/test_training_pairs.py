@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sama_model.errors import WeightsError
+from sama_model.training.curriculum import read as read_curriculum
 from sama_model.training.data import Bad
+from sama_model.training.driver import build
 from sama_model.training.loop import Progress
 from sama_model.training.pairs import read
 from sama_model.training.trainer import train
@@ -15,6 +19,8 @@ from tests.fakes.clips import write_clip
 from tests.fakes.training import networks, settings
 
 pytestmark = pytest.mark.model
+
+MICRO_FILE = Path(__file__).parents[1] / "fakes" / "micro.toml"
 
 
 def test_a_bad_row_is_told_with_its_step_and_the_others_are_trained_on(tmp_path: Path) -> None:
@@ -29,3 +35,20 @@ def test_a_bad_row_is_told_with_its_step_and_the_others_are_trained_on(tmp_path:
     assert [[bad.reason for bad in step.bad] for step in told] == [[gone], [gone]]
     assert isinstance(told[0].bad[0], Bad)
     assert all(np.isfinite(step.figure("total")) for step in told)
+
+
+def test_a_curriculum_that_names_a_table_trains_its_second_stage_on_it(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(tmp_path / name, frames=17, audio=False)
+    (tmp_path / "pairs.csv").write_text("before,after,prompt\na.mp4,b.mp4,make it blue\ngone.mp4,b.mp4,make it red\n")
+    columns = 'columns = { source = "before", target = "after", instruction = "prompt" }'
+    text = MICRO_FILE.read_text() + f'\n[pairs]\ntable = "pairs.csv"\n{columns}\n'
+    (tmp_path / "mine.toml").write_text(text)
+    mine = read_curriculum(tmp_path / "mine.toml")
+    assert mine.data() != replace(mine, pairs=None).data()
+    told: list[Progress] = []
+    build(mine.shortened(1), tmp_path / "run", told.append)
+    assert [bad.reason for bad in told[-1].bad] == ["row 2: gone.mp4: No such file or directory"]
+    (tmp_path / "pairs.csv").unlink()
+    with pytest.raises(WeightsError, match=r"pairs\.csv: cannot be read"):
+        mine.first()
