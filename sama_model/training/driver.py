@@ -15,6 +15,7 @@ from pathlib import Path
 from torch import nn
 
 from sama_model.installed import InstalledWeights, read_card
+from sama_model.training.adapters import merge
 from sama_model.training.curriculum import Curriculum
 from sama_model.training.image_encoder import trained_image_encoder
 from sama_model.training.local_attention import begin_local
@@ -73,6 +74,8 @@ def build(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) 
     for part, examples, settings in stages:
         average = train(networks, examples, settings, folder / part, tell, stop, part)
         adopt(average, networks.trained(settings))
+        if settings.lora_rank:
+            merge(networks.transformer)
     together, weights = Together.here(), folder / "weights" / curriculum.name
     if together.first:
         released(networks, curriculum, folder)

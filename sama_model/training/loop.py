@@ -122,7 +122,7 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
     together = Together.here()
     accelerator = together.accelerator
     task.place(accelerator.device)
-    parameters = list(task.module.parameters())
+    parameters = trained_of(task.module)
     adamw = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     accelerator.prepare_model(task.module, evaluation_mode=True)  # placed, and in checkpoints, but not wrapped
     optimizer = accelerator.prepare(adamw)
@@ -228,7 +228,12 @@ def seeded(make: Callable[[], Made], seed: int) -> Made:
         return make()
 
 
+def trained_of(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that have gradients."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 def adopt(average: EMAModel, module: nn.Module) -> None:
     """Puts the average in the place of what was trained, and freezes it."""
-    average.copy_to(module.parameters())
+    average.copy_to(trained_of(module))
     module.requires_grad_(False).eval()

@@ -78,6 +78,8 @@ class TrainingSettings(LoopSettings):
     nothing of one."""
     anchors: int = 1
     """Frames of the target whose tokens are anchors; 65 tokens each. The sampler draws one's."""
+    lora_rank: int = 0
+    """Of the factors that are trained in the transformer's stead (`adapters`); 0: the transformer itself is."""
     gradient_checkpointing: bool = False
     """Blocks are computed again in the backward pass instead of kept."""
 

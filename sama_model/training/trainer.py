@@ -19,6 +19,7 @@ from sama_model.config import TEXT_TOKENS
 from sama_model.encoders import embed_tokens, encode_video, text_context, tokenize
 from sama_model.reuse import NOTHING, Memory, Reuse
 from sama_model.tokens import Joint
+from sama_model.training.adapters import adapt
 from sama_model.training.batches import Batch, Batches, pixels
 from sama_model.training.data import Examples
 from sama_model.training.loop import Stop, Tell, fit, never
@@ -55,13 +56,15 @@ class Networks:
     """Frozen."""
 
     def freeze(self, settings: TrainingSettings) -> None:
-        """Only the transformer has gradients, and the text encoder where it is trained.
+        """Only the transformer has gradients, or factors beside it, and the text encoder where it is trained.
 
         umT5's dropout stays off: it would draw from a generator whose state is lost with the process.
         """
         self.vae.requires_grad_(False).eval()
         self.text_encoder.requires_grad_(settings.train_text).eval()
         self.transformer.requires_grad_(True).train()
+        if settings.lora_rank:
+            adapt(self.transformer, settings.lora_rank, settings.seed)
         if settings.gradient_checkpointing:
             self.transformer.enable_gradient_checkpointing()
 
@@ -97,8 +100,8 @@ def train(
 
     Raises as `loop.fit`.
     """
-    networks.freeze(settings)
     data = f"{examples!r} networks {networks.digest()}"
+    networks.freeze(settings)
     return fit(Stage(networks, examples, settings, part, data), settings, run, tell, stop)
 
 

@@ -11,13 +11,17 @@ import pytest
 import torch
 
 from sama_model.attention import by_products
+from sama_model.cards import card
+from sama_model.editors.sama import load_tiny
 from sama_model.encoders import PROMPT_PREFIX
 from sama_model.errors import WeightsError
 from sama_model.tiny import TRANSFORMER
 from sama_model.training import checkpoints
+from sama_model.training.adapters import merge, save_lora
 from sama_model.training.batches import batch_of, step_generator
 from sama_model.training.data import Example, gathered
-from sama_model.training.loop import Progress
+from sama_model.training.loop import Progress, adopt
+from sama_model.training.settings import TrainingSettings
 from sama_model.training.stage_one import StageOne
 from sama_model.training.trainer import train
 from sama_model.transformer import SamaTransformer3DModel
@@ -81,6 +85,38 @@ class Two:
 
     def example(self, number: int) -> Example:
         return EXAMPLES.example(number % 2)
+
+
+def test_a_lora_is_trained_alone_goes_on_to_the_same_bits_and_is_a_file_like_others(tmp_path: Path) -> None:
+    def trained_by(run: Path, steps: int) -> SamaTransformer3DModel:
+        mine = networks()
+        adopt(train(mine, EXAMPLES, lora(steps), run, lambda progress: None), mine.trained(lora(steps)))
+        return mine.transformer
+
+    def lora(steps: int) -> TrainingSettings:
+        return replace(settings(steps), train_text=False, lora_rank=2, ema_decay=0.5)
+
+    whole = trained_by(tmp_path / "whole", 3)
+    trained_by(tmp_path / "parts", 2)
+    resumed = trained_by(tmp_path / "parts", 3)
+    before, after = networks().transformer.state_dict(), whole.state_dict()
+    base = {name.replace(".base_layer", ""): tensor for name, tensor in after.items() if ".lora_" not in name}
+    assert all(torch.equal(base[name], tensor) for name, tensor in before.items())
+    factors = {name: tensor for name, tensor in after.items() if ".lora_" in name}
+    assert len(factors) == 2 * 10 * TRANSFORMER.num_layers
+    assert all(tensor.any() for name, tensor in factors.items() if "lora_B" in name)
+    assert all(torch.equal(resumed.state_dict()[name], tensor) for name, tensor in factors.items())
+
+    pipeline = load_tiny(card("sama", "tiny").digest)
+    pipeline.load_lora_weights(save_lora(whole, tmp_path), adapter_name="mine")
+    merge(whole)
+    merged = whole.state_dict()
+    assert merged.keys() == before.keys()
+    assert not torch.equal(merged["blocks.0.attn1.to_q.weight"], before["blocks.0.attn1.to_q.weight"])
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+    for name, tensor in pipeline.transformer.state_dict().items():
+        torch.testing.assert_close(tensor, merged[name])
 
 
 def test_the_loop_learns_two_examples(tmp_path: Path) -> None:
