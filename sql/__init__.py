@@ -41,6 +41,7 @@ from sql.dispatches import (
 from sql.edit_jobs import (
     cancel_requested,
     change_state,
+    is_promised,
     job,
     job_events,
     jobs,
@@ -172,6 +173,7 @@ __all__ = [
     "forget_chunks",
     "health",
     "is_approved",
+    "is_promised",
     "is_there",
     "job",
     "job_events",

@@ -103,6 +103,14 @@ def known_jobs(db: Database, job_ids: Iterable[str]) -> set[str]:
     return found
 
 
+@patient
+def is_promised(db: Database, output: str, job_id: str) -> bool:
+    """Whether another job than this, which has not ended, is to write this output: one that awaits its review, say."""
+    others = sa.select(Job.job_id).where(Job.output == output, Job.job_id != job_id, Job.state.not_in(TERMINAL))
+    with db.read() as session:
+        return session.scalars(others.limit(1)).first() is not None
+
+
 def rows_of(
     session: Session, manifest_id: str | None, states: Collection[JobState] | None, limit: int | None
 ) -> list[Job]:

@@ -247,9 +247,9 @@ def _not_writable(folder: Path, reason: str) -> OutputError:
 
 
 def may_take(run: Run, line: int, uri: str, job_id: str) -> bool:
-    """Whether a version is free for the job of that id, on that line: no other line of this run writes it, and nothing
-    stands there, or what this very job delivered."""
-    if run.outputs.get(uri, line) != line:
+    """Whether a version is free for the job of that id, on that line: no other line of this run writes it, no other job
+    is still to, and nothing stands there, or what this very job delivered."""
+    if run.outputs.get(uri, line) != line or sql.is_promised(run.database, uri, job_id):
         return False
     if not is_there(run, uri):
         return True

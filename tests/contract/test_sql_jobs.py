@@ -70,6 +70,15 @@ def test_an_unknown_job_is_an_error_that_names_it(db: sql.Database, unknown: str
         sql.job(db, unknown)
 
 
+def test_an_output_is_promised_to_a_job_until_that_has_ended(db: sql.Database) -> None:
+    job = sql.record_job(db, edit_job()).job
+    assert not sql.is_promised(db, job.output, job.job_id)
+    assert sql.is_promised(db, job.output, "another")
+    assert not sql.is_promised(db, job.output + "x", "another")
+    sql.change_state(db, job.job_id, JobState.CANCELLED, "not wanted")
+    assert not sql.is_promised(db, job.output, "another")
+
+
 def test_a_change_of_state_appends_an_event_with_its_reason(db: sql.Database) -> None:
     sql.record_job(db, edit_job())
     record = sql.change_state(db, JOB, JobState.SPLITTING, "3 chunks are missing")

@@ -124,3 +124,22 @@ def test_what_nobody_decides_in_time_is_decided_as_the_settings_say(
         assert decide.settle_overdue(run) == ()
         assert sql.job(run.db, first.job_id).state is JobState.DELIVERED
         assert sql.approvals(run.db, first.job_id)[-1].reviewer == "time-out"
+
+
+def test_a_version_that_awaits_its_review_is_not_given_to_another_edit(here: Path) -> None:
+    (here / "deliverables").mkdir()
+
+    def edited(run: Run, instruction: str) -> str:
+        (line,) = edit_rows(
+            run,
+            row(instruction=instruction, output="deliverables/a_v###.mp4", end="f20", review="required"),
+            folder=here,
+        ).rows
+        return sql.job(run.db, line.job_id).job.output.rpartition("/")[2]
+
+    with open_run([]) as run:
+        assert [edited(run, each) for each in ("sepia", "grayscale", "sepia")] == [
+            "a_v001.mp4",
+            "a_v002.mp4",
+            "a_v001.mp4",
+        ]
