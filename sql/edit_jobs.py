@@ -252,16 +252,11 @@ def _cancel(session: Session, row: Job, reason: str) -> None:
 
 
 @patient
-def cancel_requested(db: Database, job_ids: Iterable[str]) -> set[str]:
-    """Those of `job_ids` that somebody asked to cancel and that have not ended yet."""
-    asked: set[str] = set()
+def cancel_requested(db: Database, owner: Owner) -> set[str]:
+    """Jobs that this flow holds, that somebody asked to cancel and that have not ended yet."""
+    asked = sa.select(Job.job_id).where(Job.owner_id == owner.owner_id, Job.cancel_requested_at.is_not(None))
     with db.read() as session:
-        for batch in batches(job_ids):
-            query = sa.select(Job.job_id).where(
-                Job.job_id.in_(batch), Job.cancel_requested_at.is_not(None), Job.state.not_in(TERMINAL)
-            )
-            asked.update(session.scalars(query))
-    return asked
+        return set(session.scalars(asked.where(Job.state.not_in(TERMINAL))))
 
 
 # -- pausing -----------------------------------------------------------------------------------------------------------
@@ -288,15 +283,11 @@ def pause_job(db: Database, job_id: str, paused: bool) -> JobRecord:
 
 
 @patient
-def paused_jobs(db: Database, job_ids: Iterable[str]) -> set[str]:
-    """Those of `job_ids` that are paused."""
-    found: set[str] = set()
+def paused_jobs(db: Database, owner: Owner) -> set[str]:
+    """Jobs that this flow holds and that are paused."""
+    paused = sa.select(Job.job_id).where(Job.owner_id == owner.owner_id, Job.paused_at.is_not(None))
     with db.read() as session:
-        for batch in batches(job_ids):
-            found.update(
-                session.scalars(sa.select(Job.job_id).where(Job.job_id.in_(batch), Job.paused_at.is_not(None)))
-            )
-    return found
+        return set(session.scalars(paused))
 
 
 @patient

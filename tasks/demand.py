@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from edits.job import Chunk, EditJob
 from tasks.groups import windows_of
@@ -17,6 +18,8 @@ class OpenJob:
     prepared: Prepared
     waiting: set[str]
     """Chunk keys without a marker so far."""
+    begun: bool = False
+    """A dispatch has chunks of it in work."""
 
     @property
     def job(self) -> EditJob:
@@ -34,7 +37,7 @@ class Wanted:
     def key(self) -> str:
         return self.chunk.chunk_key
 
-    @property
+    @cached_property
     def order(self) -> tuple[int, int, int]:
         """By priority, then by row; one video's chunks together."""
         return (-self.prepared.job.priority, self.prepared.job.line, self.chunk.index)
@@ -59,6 +62,8 @@ class Demand:
         """Chunk key to the ids of the jobs that wait for it."""
         self._loose: dict[str, Wanted] = {}
         """Chunks that no dispatch has taken on."""
+        self._new: list[str] = []
+        """Chunks that came since `take_new` was last asked."""
         self._ready: list[str] = []
 
     def __len__(self) -> int:
@@ -74,6 +79,7 @@ class Demand:
                 known = self._needed_by.setdefault(chunk.chunk_key, set())
                 if not known:
                     self._loose[chunk.chunk_key] = Wanted(chunk, prepared)
+                    self._new.append(chunk.chunk_key)
                 known.add(prepared.job.job_id)
         if not job.waiting:
             self._ready.append(prepared.job.job_id)
@@ -82,12 +88,17 @@ class Demand:
         """What could be dispatched, by editor and weights, in order of dispatching; not for the sake of `paused`."""
         lists: dict[tuple[str, str], list[Wanted]] = {}
         for wanted in sorted(self._loose.values(), key=lambda wanted: wanted.order):
-            if self._needed_by[wanted.key].difference(paused):
+            if not paused or self._needed_by[wanted.key].difference(paused):
                 lists.setdefault(wanted.kind, []).append(wanted)
         return lists
 
     def has_loose(self) -> bool:
         return bool(self._loose)
+
+    def take_new(self) -> set[str]:
+        """The chunks that came since this was last asked and that no dispatch has taken on."""
+        new, self._new = self._new, []
+        return {key for key in new if key in self._loose}
 
     def take_on(self, chunk_keys: Iterable[str]) -> None:
         """A dispatch has these in work."""

@@ -158,8 +158,7 @@ class Dispatcher:
                 self._run.board.stage(prepared.job.line, "queue")
                 self._demand.add(prepared)
                 for wave in self._waves:
-                    self._demand.take_on(wave.missing)
-                    self._begin_jobs(wave)
+                    self._in_work(wave, wave.missing.intersection(prepared.missing))
 
     # -- starting waves
 
@@ -167,18 +166,27 @@ class Dispatcher:
         """Take over what dead flows have left, then give free places something to do."""
         if not self._demand.has_loose() or not (look or not self._waves):
             return
-        paused = sql.paused_jobs(self._run.db, self._demand.jobs)
-        self._adopt([wanted.key for members in self._demand.loose(paused).values() for wanted in members])
-        for kind, members in self._demand.loose(paused).items():
-            free = self._executor.places - sum(wave.places for wave in self._waves)
-            if free > 0:
-                self._claim_and_start(kind, [wanted for wanted in members if wanted.key not in self._held], free)
+        self._adopt()
+        if self._free > 0:
+            paused = sql.paused_jobs(self._run.db, self._run.owner)
+            for kind, members in self._demand.loose(paused).items():
+                if (free := self._free) > 0:
+                    self._claim_and_start(kind, [wanted for wanted in members if wanted.key not in self._held], free)
         if not self._waves and self._run.gpu_hours.limit_hours is not None:
             self._end_for_budget()
 
-    def _adopt(self, chunk_keys: list[str]) -> None:
-        """Take over dispatches whose flow is dead: the same shards, the round that runs, or the next one."""
-        for dispatch in sql.adoptable(self._run.db, chunk_keys):
+    @property
+    def _free(self) -> int:
+        """Places that no wave occupies."""
+        return self._executor.places - sum(wave.places for wave in self._waves)
+
+    def _adopt(self) -> None:
+        """Take over dispatches whose flow is dead: the same shards, the round that runs, or the next one.
+
+        Asked of chunks that have just come and of those that others hold: nobody who died has any of the rest.
+        """
+        asked = self._demand.take_new() | self._held
+        for dispatch in sql.adoptable(self._run.db, asked) if asked else ():
             if not sql.adopt(self._run.db, dispatch.dispatch_id, self._run.owner):
                 continue
             if dispatch.state is DispatchState.CLAIMED:
@@ -256,12 +264,16 @@ class Dispatcher:
 
     def _enter(self, wave: Wave) -> None:
         self._waves.append(wave)
-        self._demand.take_on(wave.missing)
         self._held -= wave.missing
-        self._begin_jobs(wave)
+        self._in_work(wave, wave.missing)
 
-    def _begin_jobs(self, wave: Wave) -> None:
-        for job in self._demand.needing(wave.missing):
+    def _in_work(self, wave: Wave, chunk_keys: set[str]) -> None:
+        """The wave has these chunks, and so the jobs that need them have begun."""
+        self._demand.take_on(chunk_keys)
+        for job in self._demand.needing(chunk_keys):
+            if job.begun:
+                continue
+            job.begun = True
             if sql.job(self._run.db, job.job.job_id).state is JobState.QUEUED:
                 self._run.board.stage(job.job.line, "edit", total=len(job.prepared.missing))
                 sql.change_state(self._run.db, job.job.job_id, JobState.EDITING, f"dispatch {wave.dispatch_id}")
@@ -327,7 +339,7 @@ class Dispatcher:
     # -- ending early
 
     def _withdraw_cancelled(self) -> None:
-        for job_id in sql.cancel_requested(self._run.db, list(self._demand.jobs)):
+        for job_id in sql.cancel_requested(self._run.db, self._run.owner) & self._demand.jobs.keys():
             self._end_early(self._demand.jobs[job_id], JobState.CANCELLED, "cancelled on request")
 
     def _stop_at_limit(self) -> None:

@@ -28,8 +28,9 @@ MAX_KILLED = 10
 """Rounds that may end because workers were killed: not the chunks' fault, but not for ever."""
 READS_PER_SECOND = 8
 """Statuses that are read of one wave, at most; each worker rewrites its own at every event."""
-PATIENCE, LONGEST_PATIENCE = 0.1, 10.0
-"""Pause between two readings: this share of the time since a chunk was last done, and seconds at most."""
+PATIENCE, LONGEST_PATIENCE = 0.1, 30.0
+"""Pause between two readings: this share of what a chunk takes, and seconds at most: so a chunk costs some ten readings
+however long it takes, and its end is known a tenth late."""
 RESUME_SECONDS = 5.0
 """Between two attempts to find what a dead flow has left in a cluster that does not answer."""
 NODE_FAULTS = frozenset({"crashed", "node", "start", "device"})
@@ -46,6 +47,24 @@ def cause_of(outcome: Outcome, status: WorkerStatus | None) -> tuple[str, str]:
     first = status.failed[0]
     more = f" (and {len(status.failed) - 1} more)" if len(status.failed) > 1 else ""
     return first.category, f"{first.message}{more}"
+
+
+class Pace:
+    """How long the chunks of a wave take, as seen from outside."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since = clock.now()
+        self._worked = 0.0
+        """Seconds of all its workers together."""
+        self._done = 0
+
+    def seconds_a_chunk(self, workers: int, done: int) -> float:
+        """So many `workers` live and so many more chunks are `done`: the mean so far, those in work counted as done."""
+        now = self._clock.now()
+        self._worked += workers * (now - self._since)
+        self._since, self._done = now, self._done + done
+        return self._worked / max(self._done + workers, 1)
 
 
 class Wave:
@@ -73,7 +92,7 @@ class Wave:
         """Workers whose last words are read."""
         self._began = datetime.now(UTC)
         self._reads = Every(0.0, clock)
-        self._news = clock.now()
+        self._pace = Pace(clock)
         self._retries = Every(RESUME_SECONDS, clock)
         self._starting = ""
         """With which cause a round is to be started, as soon as the store answers."""
@@ -180,10 +199,8 @@ class Wave:
         for worker in [*(alive if due else ()), *(w for w in ended if (w.index, w.name) not in self._read)]:
             self._take_status(worker.index, worker.name)
         self._read.update((worker.index, worker.name) for worker in ended)
-        if self._fresh:
-            self._news = self._clock.now()
         if due:
-            patience = min(PATIENCE * (self._clock.now() - self._news), LONGEST_PATIENCE)
+            patience = min(PATIENCE * self._pace.seconds_a_chunk(len(alive), len(self._fresh)), LONGEST_PATIENCE)
             self._reads = Every(max(len(alive) / READS_PER_SECOND, patience), self._clock)
             self._reads.due()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -135,3 +137,52 @@ def test_chunks_that_take_far_longer_than_was_thought_are_still_spread_over_all_
         assert len(drain(flow, 6, 4)) == 6
     alone = 24 * world.script.chunk_seconds
     assert world.elapsed < alone / 2
+
+
+@pytest.mark.parametrize("seconds", [40.0, 280.0])
+def test_a_chunk_costs_a_bounded_number_of_readings_however_long_it_takes(tmp_path: Path, seconds: float) -> None:
+    world = World(tmp_path / "work", kubernetes_parallelism=4)
+    world.script.chunk_seconds = seconds
+    with world.cluster, world.flow() as flow:
+        asked = count_requests(flow)
+        assert len(drain(flow, 2, 6)) == 2
+    assert asked["status"] <= 24 * 12
+
+
+def count_requests(flow: ScriptedFlow, counts: Callable[[], bool] = lambda: True) -> Counter[str]:
+    """Requests to the store while it `counts`: to statuses, and to all the rest."""
+    store, count = flow.run.store, Counter[str]()
+    attempt = store._attempt
+
+    def counted(verb: str, path: str, *arguments: Any, **options: Any) -> Any:
+        count["status" if path.endswith(".status.json") else "other"] += counts()
+        return attempt(verb, path, *arguments, **options)
+
+    store._attempt = counted  # type: ignore[method-assign, assignment]
+    return count
+
+
+def test_videos_that_wait_for_a_place_cost_nothing_while_they_wait(tmp_path: Path) -> None:
+    few, many = (asked_while_waiting(tmp_path / str(videos), videos) for videos in (3, 12))
+    assert few == many
+
+
+def asked_while_waiting(folder: Path, videos: int) -> Counter[str]:
+    """What a flow asks its database and its store in two minutes in which its only pod edits one chunk."""
+    world = World(folder, kubernetes_parallelism=1)
+    world.script.chunk_seconds = 1000
+
+    def counts() -> bool:
+        return 100 <= world.elapsed < 220
+
+    with world.cluster, world.flow() as flow:
+        count = count_requests(flow, counts)
+
+        def asked(*said: Any) -> None:
+            statement, parameters = said[2:4]
+            count[statement.split()[0]] += counts()
+            count["values"] += len(parameters) * counts()
+
+        sa.event.listen(flow.run.db.engine, "before_cursor_execute", asked)
+        run_until(flow, 220, videos)
+    return count

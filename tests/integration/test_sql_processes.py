@@ -239,9 +239,11 @@ def test_what_a_killed_flow_held_is_free_before_its_parent_has_even_looked(db: s
 def test_a_cancel_from_another_process_reaches_the_flow_that_holds_the_job(db: sql.Database, address: str) -> None:
     recorded_job(db)
     process = _holding(address)
-    assert sql.request_cancel(db, JOB).cancel_requested
+    asked = sql.request_cancel(db, JOB)
+    assert asked.cancel_requested
+    assert asked.owner is not None
     other = sql.open_database(address)
-    assert sql.cancel_requested(other, [JOB]) == {JOB}
+    assert sql.cancel_requested(other, asked.owner) == {JOB}
     other.close()
     process.kill()
     process.join()

@@ -7,7 +7,7 @@ TTL, deletion in the back- and foreground, nodes with GPUs, labels and taints, a
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -95,11 +95,13 @@ class Controller:
         """One round of everything that is due."""
         with self.objects.changed:
             for place in self.objects.places("pods"):
+                jobs = {job["metadata"]["uid"] for job in self.objects.all(("jobs", place[1]))}
                 for pod in self.objects.all(place):
-                    self._kubelet(place, pod)
+                    self._kubelet(place, pod, jobs)
             for place in self.objects.places("jobs"):
+                owned = self._by_owner(("pods", place[1]))
                 for job in self.objects.all(place):
-                    self._control(place, job)
+                    self._control(place, job, owned[job["metadata"]["uid"]])
             self.max_seen = max(self.max_seen, len(self._running))
 
     # -- what people and clusters do to pods
@@ -144,8 +146,7 @@ class Controller:
     def delete_job(self, place: Place, job: Json, options: Json) -> bool:
         """What the API server's deletion of a Job sets going; True when the Job stays until its pods are gone."""
         foreground = options.get("propagationPolicy") == "Foreground"
-        pods = [pod for pod in self.objects.all(("pods", place[1])) if self._owned(pod, job)]
-        for pod in pods:
+        for pod in self._by_owner(("pods", place[1]))[job["metadata"]["uid"]]:
             if _over(pod):
                 self.objects.remove(("pods", place[1]), pod["metadata"]["name"])
             else:
@@ -159,12 +160,9 @@ class Controller:
 
     # -- Jobs
 
-    def _control(self, place: Place, job: Json) -> None:
+    def _control(self, place: Place, job: Json, pods: list[Json]) -> None:
         facts = self._facts.setdefault(job["metadata"]["uid"], JobFacts())
-        pods = [pod for pod in self.objects.all(("pods", place[1])) if self._owned(pod, job)]
-        for pod in pods:
-            self._account(job, facts, pod)
-        pods = [pod for pod in self.objects.all(("pods", place[1])) if self._owned(pod, job)]
+        pods = [pod for pod in pods if self._account(job, facts, pod)]
         active = [pod for pod in pods if not _over(pod)]
         if "deletionTimestamp" in job["metadata"]:
             if not active:
@@ -178,15 +176,19 @@ class Controller:
             self._replace(job, facts, active)
         self._publish(place, job, facts, active)
 
-    def _owned(self, pod: Json, job: Json) -> bool:
-        owners = pod["metadata"].get("ownerReferences") or ()
-        return any(owner["uid"] == job["metadata"]["uid"] for owner in owners)
+    def _by_owner(self, place: Place) -> dict[str, list[Json]]:
+        """The pods of each owner, by its uid."""
+        found: dict[str, list[Json]] = defaultdict(list)
+        for pod in self.objects.all(place):
+            for owner in pod["metadata"].get("ownerReferences") or ():
+                found[owner["uid"]].append(pod)
+        return found
 
-    def _account(self, job: Json, facts: JobFacts, pod: Json) -> None:
-        """Take an ended pod into account once; one that was deleted vanishes with that."""
+    def _account(self, job: Json, facts: JobFacts, pod: Json) -> bool:
+        """Take an ended pod into account once, and say whether it is still there: a deleted one vanishes with that."""
         uid = pod["metadata"]["uid"]
         if not _over(pod):
-            return
+            return True
         if uid not in facts.counted:
             facts.counted.add(uid)
             index = int(pod["metadata"]["labels"][INDEX])
@@ -194,8 +196,10 @@ class Controller:
                 facts.succeeded.add(index)
             else:
                 self._count(job, facts, pod, index)
-        if "deletionTimestamp" in pod["metadata"]:
-            self.objects.remove(("pods", pod["metadata"]["namespace"]), pod["metadata"]["name"])
+        if "deletionTimestamp" not in pod["metadata"]:
+            return True
+        self.objects.remove(("pods", pod["metadata"]["namespace"]), pod["metadata"]["name"])
+        return False
 
     def _count(self, job: Json, facts: JobFacts, pod: Json, index: int) -> None:
         action = _policy_action(job, pod)
@@ -272,16 +276,19 @@ class Controller:
         self.objects.create(("pods", namespace), body)
 
     def _publish(self, place: Place, job: Json, facts: JobFacts, active: list[Json]) -> None:
-        def act(body: Json) -> None:
-            status = body.setdefault("status", {})
-            status["active"] = 0 if finished(body) else len(active)
-            status["succeeded"] = len(facts.succeeded)
-            status["failed"] = sum(facts.failures.values()) + len(facts.failed)
-            status["completedIndexes"] = ",".join(map(str, sorted(facts.succeeded)))
-            status["failedIndexes"] = ",".join(map(str, sorted(facts.failed)))
-            status.setdefault("startTime", stamp(self.clock.now()))
-
-        self.objects.change(place, job["metadata"]["name"], act)
+        status = job.get("status") or {}
+        facts_now: Json = {
+            "active": 0 if finished(job) else len(active),
+            "succeeded": len(facts.succeeded),
+            "failed": sum(facts.failures.values()) + len(facts.failed),
+            "completedIndexes": ",".join(map(str, sorted(facts.succeeded))),
+            "failedIndexes": ",".join(map(str, sorted(facts.failed))),
+            "startTime": status.get("startTime") or stamp(self.clock.now()),
+        }
+        if facts_now.items() <= status.items():
+            return
+        name = job["metadata"]["name"]
+        self.objects.change(place, name, lambda body: body.setdefault("status", {}).update(facts_now))
 
     def _event(self, about: Json, reason: str, message: str) -> None:
         namespace = about["metadata"]["namespace"]
@@ -301,11 +308,12 @@ class Controller:
 
     # -- pods
 
-    def _kubelet(self, place: Place, pod: Json) -> None:
+    def _kubelet(self, place: Place, pod: Json, jobs: set[str]) -> None:
+        """`jobs` are the uids of those that are there."""
         uid = pod["metadata"]["uid"]
         if _over(pod):
             owned = pod["metadata"].get("ownerReferences")
-            alone = not owned or all(self._gone(place, owner) for owner in owned)
+            alone = not owned or all(owner["uid"] not in jobs for owner in owned)
             if alone and ("deletionTimestamp" in pod["metadata"] or owned):
                 self.objects.remove(place, pod["metadata"]["name"])
             return
@@ -317,9 +325,6 @@ class Controller:
             self._change(pod, lambda body: body["status"].update(phase="Failed", containerStatuses=[]))
         elif pod["spec"]["nodeName"]:
             self._start(pod)
-
-    def _gone(self, place: Place, owner: Json) -> bool:
-        return all(job["metadata"]["uid"] != owner["uid"] for job in self.objects.all(("jobs", place[1])))
 
     def _schedule(self, pod: Json) -> None:
         blocked = Counter(self._why_not(pod, node) for node in self.nodes)

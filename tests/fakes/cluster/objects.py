@@ -7,7 +7,8 @@ import json
 import random
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable
 from typing import Any
 
 from tests.fakes.cluster.clock import Clock, stamp
@@ -15,6 +16,9 @@ from tests.fakes.cluster.clock import Clock, stamp
 Json = dict[str, Any]
 Place = tuple[str, str]
 """(plural, namespace); the namespace is empty for what belongs to the whole cluster."""
+
+KEPT_CHANGES = 1000
+"""How far back a watch can begin, at least."""
 
 
 class RefusedError(Exception):
@@ -99,8 +103,8 @@ class Objects:
         with self.changed:
             return copy.deepcopy(self.all(place)), self._version
 
-    def since(self, place: Place, version: int) -> Iterator[tuple[int, str, Json]]:
-        """Changes after a version.
+    def since(self, place: Place, version: int) -> tuple[list[tuple[str, Json]], int]:
+        """Changes after a version, and the version up to which these are all.
 
         Raises:
             RefusedError: 410, when the log does not reach back so far.
@@ -108,8 +112,8 @@ class Objects:
         with self.changed:
             if version < self._oldest:
                 raise RefusedError(410, "Expired", f"too old resource version: {version} ({self._oldest})")
-            found = [(at, kind, body) for at, where, kind, body in self._log if at > version and where == place]
-        return iter(found)
+            first = bisect_right(self._log, version, key=lambda entry: entry[0])
+            return [(kind, body) for _, where, kind, body in self._log[first:] if where == place], self._version
 
     def version(self) -> int:
         with self.changed:
@@ -127,8 +131,8 @@ class Objects:
         self._version += 1
         body["metadata"]["resourceVersion"] = str(self._version)
         self._log.append((self._version, place, kind, copy.deepcopy(body)))
-        if len(self._log) > 20_000:
-            del self._log[:10_000]
+        if len(self._log) > 2 * KEPT_CHANGES:
+            del self._log[:KEPT_CHANGES]
             self._oldest = self._log[0][0]
         self.changed.notify_all()
 

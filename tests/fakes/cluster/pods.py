@@ -211,7 +211,7 @@ class ScriptedWorker:
             failure = ChunkFailure(chunk.chunk_key, category, f"scripted: {mishap}", mishap != "permanent")
             self._say(failed=(*self._status.failed, failure))
             return True
-        put_edited(self._store, shard, chunk)
+        put_edited(self._store, shard, chunk, self._script.chunk_seconds * self._pace)
         self._script.edits.append(chunk.chunk_key)
         status = self._status
         self._say(done=(*status.done, chunk.chunk_key), edited=(*status.edited, chunk.chunk_key), current="")
@@ -233,8 +233,8 @@ class ScriptedWorker:
         self._script.gpu_seconds[self._name] = held
 
 
-def put_edited(store: Store, shard: Shard, chunk: ShardChunk) -> None:
-    """A stand-in for an edited chunk, and its marker."""
+def put_edited(store: Store, shard: Shard, chunk: ShardChunk, seconds: float) -> None:
+    """A stand-in for an edited chunk, and its marker, which says that the edit took so many `seconds`."""
     data = f"edited {chunk.chunk_key}".encode()
     sha256 = hashlib.sha256(data).hexdigest()
     path = output_path(chunk.chunk_key, sha256)
@@ -242,7 +242,7 @@ def put_edited(store: Store, shard: Shard, chunk: ShardChunk) -> None:
     marker = Marker(
         chunk_key=chunk.chunk_key, output=path.rpartition("/")[2], sha256=sha256, size=len(data), frames=chunk.frames,
         width=chunk.width, height=chunk.height, editor=shard.editor, editor_version=shard.editor_version,
-        weights_digest=shard.weights_digest, seed=chunk.seed, dispatch_id=shard.dispatch_id, seconds={"edit": 20.0},
+        weights_digest=shard.weights_digest, seed=chunk.seed, dispatch_id=shard.dispatch_id, seconds={"edit": seconds},
         peak_memory_bytes=1, device="scripted", versions={},
     )  # fmt: skip
     store.put_bytes(marker_path(chunk.chunk_key), wire.dump(marker))

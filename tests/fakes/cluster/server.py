@@ -246,12 +246,11 @@ class ApiServer:
         generation, bookmark = self._generation, time.monotonic() + self.bookmark_seconds
         while time.monotonic() < deadline and not self._closing:
             try:
-                events = list(self.objects.since(address.place, version))
+                events, version = self.objects.since(address.place, version)
             except RefusedError as refused:
                 _chunk(handler, {"type": "ERROR", "object": refused.status()})
                 break
-            for at, kind, body in events:
-                version = at
+            for kind, body in events:
                 if matches(body, address.query.get("labelSelector", ""), address.query.get("fieldSelector", "")):
                     _chunk(handler, {"type": kind, "object": body})
             if time.monotonic() > bookmark and address.query.get("allowWatchBookmarks"):
