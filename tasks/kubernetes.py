@@ -178,7 +178,7 @@ class KubernetesRound:
                 return RoundView((), self._order.places, trouble=self._trouble)
         if self._stopping and self._attempts.due():
             self._delete(self._job)
-        job = self._mirror.job(self._job.uid)
+        job = self._mirror.job(self._job.name, self._job.uid)
         if job is None or job.finished:
             return self._look_again()
         self._job = job

@@ -34,6 +34,8 @@ class Source(Generic[Kept]):
     list_all: Callable[[], Listing]
     watch: Callable[[str], Iterator[Change]]
     read: Callable[[Json], Kept]
+    job: Callable[[Kept], str]
+    """Name of the Job that one belongs to, or is."""
 
 
 class Watched(Generic[Kept]):
@@ -42,9 +44,11 @@ class Watched(Generic[Kept]):
     def __init__(self, source: Source[Kept]) -> None:
         self._source: Source[Kept] = source
         self._lock = threading.Lock()
-        self._known: dict[str, Kept] = {}
-        """By uid; also those that are gone, until they are forgotten."""
+        self._known: dict[str, dict[str, Kept]] = {}
+        """By name of the Job, then by uid; also those that are gone, until they are forgotten."""
         self._gone: set[str] = set()
+        self._forgotten: set[str] = set()
+        """Names of Jobs: the server goes on to speak of them, until an hour later it removes them."""
         self._closing = threading.Event()
         self._in_touch = time.monotonic()
         self._problem = ""
@@ -57,22 +61,26 @@ class Watched(Generic[Kept]):
         """Let the thread end; it may take until its server speaks again."""
         self._closing.set()
 
-    def all(self) -> list[tuple[Kept, bool]]:
-        """Every object with whether it is gone."""
+    def jobs(self) -> set[str]:
+        """Names of the Jobs of which anything is known."""
         with self._lock:
-            return [(item, uid in self._gone) for uid, item in self._known.items()]
+            return set(self._known)
+
+    def of(self, job: str) -> list[tuple[Kept, bool]]:
+        """Every object of the Job of that name, with whether it is gone."""
+        with self._lock:
+            return [(item, uid in self._gone) for uid, item in self._known.get(job, {}).items()]
 
     def note(self, item: Kept) -> None:
         """Something that was learned by other means; a newer view of it comes by the watch."""
         with self._lock:
-            self._known.setdefault(item.uid, item)
+            self._known.setdefault(self._source.job(item), {}).setdefault(item.uid, item)
 
-    def forget(self, wanted: Callable[[Kept], bool]) -> None:
-        """Drop what nobody asks for again."""
+    def forget(self, job: str) -> None:
+        """Drop what belongs to a Job, for good: nobody asks for it again."""
         with self._lock:
-            for uid in [uid for uid, item in self._known.items() if wanted(item)]:
-                del self._known[uid]
-                self._gone.discard(uid)
+            self._gone.difference_update(self._known.pop(job, {}))
+            self._forgotten.add(job)
 
     def silence(self) -> tuple[float, str]:
         """Seconds since the server was last heard, and why; (0, '') while a watch is open."""
@@ -106,9 +114,9 @@ class Watched(Generic[Kept]):
         listing: Listing = self._source.list_all()
         items = [self._source.read(body) for body in listing.items]
         with self._lock:
-            present = {item.uid for item in items}
-            self._gone |= self._known.keys() - present
-            self._known.update((item.uid, item) for item in items)
+            self._gone = {uid for known in self._known.values() for uid in known}
+            for item in items:
+                self._keep(item)
         return listing.version
 
     def _take(self, change: Change) -> None:
@@ -116,10 +124,17 @@ class Watched(Generic[Kept]):
             return
         item = self._source.read(change.body)
         with self._lock:
-            self._known[item.uid] = item
-            self._gone.discard(item.uid)  # a list that is older than its creation may have missed it
-            if change.kind == "DELETED":
-                self._gone.add(item.uid)
+            self._keep(item, gone=change.kind == "DELETED")
+
+    def _keep(self, item: Kept, gone: bool = False) -> None:
+        """What was seen last of something; under the lock."""
+        job = self._source.job(item)
+        if job in self._forgotten:
+            return
+        self._known.setdefault(job, {})[item.uid] = item
+        self._gone.discard(item.uid)  # a list that is older than its creation may have missed it
+        if gone:
+            self._gone.add(item.uid)
 
     def _heard(self) -> None:
         with self._lock:
@@ -139,10 +154,22 @@ class Mirror:
     def __init__(self, cluster: Cluster) -> None:
         impatient = cluster.with_pauses(())
         self.jobs: Watched[JobView] = Watched(
-            Source("jobs", lambda: impatient.jobs(SELECTOR), lambda v: impatient.watch_jobs(SELECTOR, v), job_view_of)
+            Source(
+                "jobs",
+                lambda: impatient.jobs(SELECTOR),
+                lambda version: impatient.watch_jobs(SELECTOR, version),
+                job_view_of,
+                lambda job: job.name,
+            )
         )
         self.pods: Watched[Pod] = Watched(
-            Source("pods", lambda: impatient.pods(SELECTOR), lambda v: impatient.watch_pods(SELECTOR, v), pod_of)
+            Source(
+                "pods",
+                lambda: impatient.pods(SELECTOR),
+                lambda version: impatient.watch_pods(SELECTOR, version),
+                pod_of,
+                lambda pod: pod.job,
+            )
         )
         self.jobs.start()
         self.pods.start()
@@ -151,19 +178,18 @@ class Mirror:
         self.jobs.close()
         self.pods.close()
 
-    def job(self, uid: str) -> JobView | None:
-        """The Job with this uid; None when it is gone or was never seen."""
-        return next((job for job, gone in self.jobs.all() if job.uid == uid and not gone), None)
+    def job(self, name: str, uid: str) -> JobView | None:
+        """The Job of this name, if it is the one with this uid; None when it is gone or was never seen."""
+        return next((job for job, gone in self.jobs.of(name) if job.uid == uid and not gone), None)
 
     def pods_of(self, job_name: str) -> list[tuple[Pod, bool]]:
         """Its pods with whether each is gone, in order of index, then of age."""
-        found = [(pod, gone) for pod, gone in self.pods.all() if pod.job == job_name]
-        return sorted(found, key=lambda item: (item[0].index, item[0].created_at, item[0].name))
+        return sorted(self.pods.of(job_name), key=lambda item: (item[0].index, item[0].created_at, item[0].name))
 
     def forget(self, job_name: str) -> None:
         """Nobody asks for this Job again."""
-        self.jobs.forget(lambda job: job.name == job_name)
-        self.pods.forget(lambda pod: pod.job == job_name)
+        self.jobs.forget(job_name)
+        self.pods.forget(job_name)
 
     def silence(self) -> tuple[float, str]:
         """Seconds since the server was last heard, and why."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,3 +187,29 @@ def asked_while_waiting(folder: Path, videos: int) -> Counter[str]:
         sa.event.listen(flow.run.db.engine, "before_cursor_execute", asked)
         run_until(flow, 220, videos)
     return count
+
+
+def test_nothing_is_kept_of_a_job_that_is_over_though_the_cluster_speaks_of_it_again(tmp_path: Path) -> None:
+    world = World(tmp_path / "work", kubernetes_ttl_hours=0.1)
+    with world.cluster, world.flow() as flow:
+        drain(flow, 2)
+        mirror = flow.executor._mirror
+        world.clock.sleep(400)
+        assert world.cluster.job_names() == []
+        for plural in ("jobs", "pods"):
+            world.cluster.objects.create((plural, "samaflow"), last(plural))
+        wait_for(lambda: mirror.jobs.jobs() == {"last"} and mirror.pods.jobs() == {"last"})
+
+
+def last(plural: str) -> dict[str, Any]:
+    """Something of ours that comes after all the rest."""
+    labels = {"app.kubernetes.io/name": "samaflow-worker", "batch.kubernetes.io/job-name": "last"}
+    spec = {"completions": 0, "parallelism": 0, "template": {"metadata": {}, "spec": {}}, "nodeName": "a"}
+    return {"metadata": {"name": "last", "labels": labels}, "spec": spec, "status": {"phase": "Succeeded"}}
+
+
+def wait_for(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -133,7 +133,9 @@ class ScriptedFlow:
 
     def pods_seen_running(self) -> int:
         """How many its watches, which run in threads of their own, have said to run."""
-        return sum(pod.started_at is not None and not gone for pod, gone in self.executor._mirror.pods.all())
+        pods = self.executor._mirror.pods
+        seen = [found for job in pods.jobs() for found in pods.of(job)]
+        return sum(pod.started_at is not None and not gone for pod, gone in seen)
 
     def edit(self, videos: Iterable[Prepared]) -> Iterator[str]:
         """Ids of the jobs in the order in which all their chunks are edited; each is recorded as delivered."""
