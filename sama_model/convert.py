@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from diffusers import ModelMixin
 from safetensors.torch import save_file
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from sama_model.cards import RELEASED
 from sama_model.config import Needs, TransformerSizes, WeightsCard
-from sama_model.errors import WeightsError, first_sentence
-from sama_model.folders import STEMS, begun_digest, tokenizer_digest
+from sama_model.errors import WeightsError
+from sama_model.folders import STEMS, begun_digest, read_tokenizer, tokenizer_digest
 from sama_model.installed import CARD_FILE, InstalledWeights, card_json, check_name
 from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
 from sama_model.pipeline import SamaPipeline
@@ -238,14 +238,7 @@ def _save_config(model: Any, folder: Path, dtype: torch.dtype) -> None:
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such folder; give the folder of the tokenizer google/umt5-xxl")
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return tokenizer
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{folder}: not a folder with a tokenizer's files, as tokenizer_config.json and tokenizer.json "
-            f"({first_sentence(error)})"
-        ) from error
+    return read_tokenizer(folder)
 
 
 def _write_tokenizer(target: Path, tokenizer: PreTrainedTokenizerBase) -> str:

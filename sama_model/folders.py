@@ -18,9 +18,10 @@ import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKLWan
 from torch import nn
-from transformers import AutoConfig, UMT5EncoderModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, UMT5EncoderModel
 
-from sama_model.errors import WeightsError
+from sama_model.encoders import PROMPT_PREFIX
+from sama_model.errors import WeightsError, first_sentence
 from sama_model.installed import LORA_FILE
 from sama_model.tensorfiles import StoredTensor, open_files
 from sama_model.transformer import SamaTransformer3DModel
@@ -75,12 +76,36 @@ def _left_out(folder: Path) -> set[str]:
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Refuse a folder without a tokenizer: diffusers would go on without one. Raises WeightsError."""
+    """Refuse a folder without a whole tokenizer: diffusers would go on without one. Raises WeightsError."""
     if not (folder / "tokenizer_config.json").is_file():
         raise WeightsError(
             f"{folder}: no tokenizer_config.json, so no tokenizer; convert again, or load without one "
             "(tokenizer=None, text_encoder=None)"
         )
+    read_tokenizer(folder)
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder.
+
+    Raises:
+        WeightsError: its files cannot be read, or they know no words: where the vocabulary's file is missing,
+            transformers makes an empty vocabulary, to which all prompts are alike.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{folder}: not a folder with a tokenizer's files, as tokenizer_config.json and tokenizer.json "
+            f"({first_sentence(error)})"
+        ) from error
+    ids: list[int] = tokenizer(PROMPT_PREFIX)["input_ids"]
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+        raise WeightsError(
+            f"{folder}: the tokenizer does not know the words '{PROMPT_PREFIX}': the file of its vocabulary, as "
+            "tokenizer.json or spiece.model, is missing or another model's; fetch google/umt5-xxl's again"
+        )
+    return tokenizer
 
 
 def check_network(folder: Path) -> dict[str, StoredTensor]:

@@ -84,6 +84,12 @@ def test_the_transformer_alone_is_as_strict(saved: Path, tmp_path: Path) -> None
     ("change", "options", "error", "sentence"),
     [
         (lambda folder: shutil.rmtree(folder / "tokenizer"), {}, WeightsError, "tokenizer: no tokenizer_config.json"),
+        (
+            lambda folder: (folder / "tokenizer" / "tokenizer_config.json").write_text("{"),
+            {},
+            WeightsError,
+            "tokenizer: not a folder with a tokenizer's files",
+        ),
         (lambda folder: (folder / "lora.safetensors").touch(), {}, WeightsError, "holds a LoRA and no networks"),
         (shutil.rmtree, {}, WeightsError, "no such folder; .*nothing is fetched from a hub"),
         (lambda folder: None, {"variant": "fp16"}, ValueError, "no variants"),

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import ByT5Tokenizer
+from transformers import ByT5Tokenizer, T5TokenizerFast
 
 from sama_model.cards import CARDS, RELEASED, card
 from sama_model.config import TransformerSizes
@@ -228,6 +228,12 @@ def another_folder(files: Released, tensors: dict[str, Tensor]) -> Released:
     return replace(files, tokenizer=files.transformer.parent)
 
 
+def no_vocabulary(files: Released, tensors: dict[str, Tensor]) -> Released:
+    T5TokenizerFast(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]).save_pretrained(files.tokenizer)
+    (files.tokenizer / "tokenizer.json").unlink()
+    return files
+
+
 def the_eleven_alone(files: Released, tensors: dict[str, Tensor]) -> Released:
     save_file({name: tensors[name] for name in sama_keys()}, files.transformer)
     return files
@@ -257,6 +263,7 @@ def swapped(files: Released, tensors: dict[str, Tensor]) -> Released:
         (mixed_dtypes, r"the transformer mixes dtypes, .*--dtype .*: 1 bfloat16: proj_out\.bias|\d+ float32: "),
         (no_tokenizer, r"absent: no such folder; give the folder of the tokenizer google/umt5-xxl"),
         (another_folder, r"released: not a folder with a tokenizer's files.*\([^()]*\)$"),
+        (no_vocabulary, r"umt5-xxl: the tokenizer does not know the words '\[Video edit\]': .*tokenizer\.json"),
         (the_eleven_alone, r"holds the 11 tensors that SAMA adds to Wan and nothing of Wan: .*--wan"),
         (truncated_pickle, r"Wan2\.1_VAE\.pth: not a whole file of plain tensors \([^.]*\); fetch it again$"),
         (swapped, r"Wan2\.1_VAE\.pth: .*token_embedding\.weight"),
