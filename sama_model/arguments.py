@@ -24,6 +24,15 @@ def check_frames(frames: Any) -> None:
         raise ValueError(f"a clip has at least one frame with pixels, not {frames.shape}")
 
 
+def check_finite(what: str, tensor: Tensor) -> None:
+    """Refuse what no picture can be made of. Raises ValueError."""
+    if not tensor.isfinite().all():
+        raise ValueError(
+            f"the {what} of the edit are not all finite numbers: what went into it or the weights hold such ones, or "
+            f"{tensor.dtype} is too narrow for these weights; give bfloat16 or float32"
+        )
+
+
 def check_size(size: Any) -> None:
     """Refuse what is no (width, height); None is the frames' own. Raises ValueError."""
     if size is None:

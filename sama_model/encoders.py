@@ -105,7 +105,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, encoder: UMT5EncoderModel,
 
 def video_of(frames: npt.NDArray[np.uint8]) -> Tensor:
     """(T, H, W, 3) uint8 -> (1, 3, T, H, W) float32 in [-1, 1]."""
-    return (torch.from_numpy(frames).float() / 127.5 - 1).permute(3, 0, 1, 2)[None]
+    return (torch.from_numpy(np.ascontiguousarray(frames)).float() / 127.5 - 1).permute(3, 0, 1, 2)[None]
 
 
 def deep_frames_of(video: Tensor) -> npt.NDArray[np.uint16]:

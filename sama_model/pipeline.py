@@ -27,7 +27,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
-from sama_model.arguments import check_frames, check_noise, check_prompt, check_recipe, check_size
+from sama_model.arguments import check_finite, check_frames, check_noise, check_prompt, check_recipe, check_size
 from sama_model.config import Recipe
 from sama_model.encoders import (
     decode_latents,
@@ -149,7 +149,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         Raises:
             ValueError: a clip, contexts, noise or a schedule that the network cannot take; a generator and noise at
                 once; a prompt and its embeddings at once, or neither; a prompt that is too long, where prompts are
-                strict; several processes and nothing that makes their noise the same.
+                strict; an edit that is not finite; several processes and nothing that makes their noise the same.
             CombinationError: a saving that the transformer's set-up excludes.
         """
         recipe = Recipe(num_inference_steps, guidance_scale, shift, guided, step_cache)
@@ -241,10 +241,18 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         return encode_video(self.vae, video)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(1, C, t, h, w) -> (1, 3, T, H, W) in [-1, 1]."""
+        """(1, C, t, h, w) -> (1, 3, T, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: latents or pixels that are not finite, which would be a black picture.
+        """
+        check_finite("latents", latents)
         if self.tiled:
-            return tiled(lambda part: decode_latents(self.vae, part), latents, 1, self.spatial_factor)
-        return decode_latents(self.vae, latents)
+            video = tiled(lambda part: decode_latents(self.vae, part), latents, 1, self.spatial_factor)
+        else:
+            video = decode_latents(self.vae, latents)
+        check_finite("pixels", video)
+        return video
 
     @property
     def spatial_factor(self) -> int:

@@ -98,6 +98,17 @@ def test_a_call_that_makes_no_sense_is_refused_in_a_sentence(
         pipeline(**{"frames": FRAMES, "prompt": "make it snow", "num_inference_steps": 1} | given)
 
 
+def test_an_edit_that_is_not_finite_is_an_error_and_no_black_picture(pipeline: SamaPipeline) -> None:
+    given = {"prompt": None, "prompt_embeds": EMBEDS * float("nan")}
+    with pytest.raises(ValueError, match="latents of the edit are not all finite"):
+        pipeline(frames=FRAMES, num_inference_steps=1, **given)
+
+
+def test_frames_may_be_a_view_that_runs_backwards(pipeline: SamaPipeline) -> None:
+    view = FRAMES[..., ::-1]  # BGR, as OpenCV reads it, to RGB
+    assert torch.equal(pipeline.encode(view), pipeline.encode(view.copy()))
+
+
 def test_the_instruction_changes_the_result(pipeline: SamaPipeline) -> None:
     night = pipeline(FRAMES, "turn day into night", num_inference_steps=2, generator=torch.Generator().manual_seed(1))
     assert not torch.equal(night.latents, edit(pipeline, 1))
