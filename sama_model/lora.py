@@ -34,9 +34,10 @@ def check_lora(state: Mapping[str, Tensor], transformer: nn.Module) -> None:
     """Hold a LoRA's tensors, under diffusers' names, against the layers that they are for.
 
     Raises:
-        WeightsError: a layer is not there or has another width, or its two factors are not there or of unequal rank;
-            tensors are named.
+        WeightsError: a layer is not there or has another width, its two factors are not there or of unequal rank, a
+            tensor holds no finite numbers, or there is nothing to add at all; tensors are named.
     """
+    _check_numbers(state)
     layers = {name: module for name, module in transformer.named_modules() if hasattr(module, "in_features")}
     unknown, wrong, ranks = [], [], defaultdict[str, dict[str, int]](dict)
     for name, tensor in state.items():
@@ -48,11 +49,25 @@ def check_lora(state: Mapping[str, Tensor], transformer: nn.Module) -> None:
             ranks[layer][part[0]] = sum(tensor.shape) - found
             if found != expected:
                 wrong.append(f"{name} is {found} wide, the layer {expected}")
+        elif part.startswith(("A.", "B.")) and tensor.shape != (layers[layer].out_features,):
+            wrong.append(f"{name} is {tuple(tensor.shape)}, the layer {layers[layer].out_features} wide")
     if unknown or wrong:
         kinds = (("for layers that are not there", unknown), ("of another width", wrong))
         problems = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds if names)
         raise WeightsError(f"this LoRA was made for another network than {type(transformer).__name__}: {problems}")
+    if not ranks:
+        raise WeightsError("this file holds no low-rank factors, so that nothing would be added: give a LoRA")
     _check_factors(ranks)
+
+
+def _check_numbers(state: Mapping[str, Tensor]) -> None:
+    """Integers need a scale that a LoRA does not bring; what is not finite spoils every picture."""
+    broken = [name for name, tensor in state.items() if not (tensor.is_floating_point() and tensor.isfinite().all())]
+    if broken:
+        raise WeightsError(
+            f"this LoRA holds {len(broken)} tensors that are not finite floating-point numbers: {listed(broken)}; "
+            "fetch it again, or save it in floating point"
+        )
 
 
 def _check_factors(ranks: Mapping[str, Mapping[str, int]]) -> None:

@@ -39,6 +39,7 @@ from sama_model.encoders import (
     too_long,
     video_of,
 )
+from sama_model.errors import WeightsError
 from sama_model.folders import check_folder
 from sama_model.framing import Framing, check_fit, framed
 from sama_model.guidance import BranchesInTurn, Conditions, Network
@@ -311,6 +312,16 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         """
         warn_left_out(names_in(pretrained_model_name_or_path_or_dict, kwargs))
         super().load_lora_weights(pretrained_model_name_or_path_or_dict, **kwargs)
+
+    @classmethod
+    def lora_state_dict(cls, pretrained_model_name_or_path_or_dict: Any, **kwargs: Any) -> Any:
+        """As diffusers', tensors under its names. Raises WeightsError where its conversion misses one."""
+        try:
+            return super().lora_state_dict(pretrained_model_name_or_path_or_dict, **kwargs)
+        except KeyError as error:
+            raise WeightsError(
+                f"this LoRA lacks {error}, without which its layout cannot be read: save it under diffusers' names"
+            ) from error
 
     @classmethod
     def load_lora_into_transformer(cls, state_dict: dict[str, Tensor], transformer: Any, **kwargs: Any) -> None:

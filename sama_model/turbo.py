@@ -12,7 +12,16 @@ from pathlib import Path
 from sama_model.cards import PRESETS, TURBO
 from sama_model.errors import WeightsError
 from sama_model.folders import empty_network
-from sama_model.installed import CARD_FILE, LORA_FILE, InstalledWeights, Lora, card_json, check_name, read_card
+from sama_model.installed import (
+    CARD_FILE,
+    LORA_FILE,
+    InstalledWeights,
+    Lora,
+    card_json,
+    check_name,
+    folder_of,
+    read_card,
+)
 from sama_model.lora import check_lora, warn_left_out
 from sama_model.pipeline import SamaPipeline
 from sama_model.tensorfiles import read_tensors
@@ -25,7 +34,8 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
 
     Raises:
         WeightsError: a name that is taken or cannot be one, a scale that is not finite, no such file, one that is
-            damaged or for another network, weights that have a LoRA already, or a folder that is there already.
+            damaged or for another network, weights that have a LoRA already or lie elsewhere, or a folder that is there
+            already.
     """
     check_name(target.name)
     if not math.isfinite(scale):
@@ -33,6 +43,10 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
     under = read_card(base)
     if under.lora is not None:
         raise WeightsError(f"'{base.name}' is '{under.base}' with a LoRA already: name '{under.base}' instead")
+    if folder_of(base.name, target.parent).resolve() != base.resolve():
+        raise WeightsError(
+            f"{base}: a LoRA finds the weights under it by their name, in {target.parent}: move the folder there first"
+        )
     if target.exists():
         raise WeightsError(f"{target} is there already: remove it, or take another name")
     if lora.suffix != ".safetensors":

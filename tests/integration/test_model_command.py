@@ -182,10 +182,12 @@ def test_a_lora_notices_that_its_base_was_replaced(folder: Path, converted: dict
         load("sama", "stale", Options(weights_folder=folder / ".samaflow" / "weights"))
 
 
+LAYER = "diffusion_model.blocks.0.self_attn.v"
+FACTORS = {f"{LAYER}.lora_A.weight": torch.ones(2, 96), f"{LAYER}.lora_B.weight": torch.ones(96, 2)}
+
+
 def make_lora(folder: Path, name: str, base: str = "mine", *options: str) -> Result:
-    layer = "diffusion_model.blocks.0.self_attn.v"
-    factors = {f"{layer}.lora_A.weight": torch.ones(2, 96), f"{layer}.lora_B.weight": torch.ones(96, 2)}
-    save_file(factors, folder / "ones.safetensors")
+    save_file(FACTORS, folder / "ones.safetensors")
     return model(folder, "lora", base, "ones.safetensors", "--name", name, *options)
 
 
@@ -262,6 +264,34 @@ def test_an_attention_back_end_that_cannot_be_is_refused_before_anything_is_edit
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         load("sama", weights, Options(weights_folder=folder / ".samaflow" / "weights", **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tensors", "sentence"),
+    [
+        ({}, "holds no low-rank factors"),
+        ({f"{LAYER}.diff_b": torch.ones(96)}, "holds no low-rank factors"),
+        (FACTORS | {f"{LAYER}.diff_b": torch.ones(50)}, "lora_B.bias is (50,), the layer 96 wide"),
+        ({name: tensor * float("nan") for name, tensor in FACTORS.items()}, "2 tensors that are not finite"),
+        ({name: tensor.to(torch.int8) for name, tensor in FACTORS.items()}, "2 tensors that are not finite"),
+        ({name: tensor[None] for name, tensor in FACTORS.items()}, "lora_A.weight is (1, 2, 96), the layer 96 wide"),
+        ({"lora_unet_blocks_0_self_attn_v.lora_down.weight": torch.ones(2, 96)}, "lacks 'blocks_0_self_attn_"),
+    ],
+)
+def test_a_lora_that_would_add_nothing_or_nonsense_is_refused(
+    folder: Path, converted: dict[str, Any], tensors: dict[str, torch.Tensor], sentence: str
+) -> None:
+    save_file(tensors, folder / "odd.safetensors")
+    done = model(folder, "lora", "mine", "odd.safetensors", "--name", "odd")
+    assert (done.exit_code, "odd.safetensors: this " in done.stderr, sentence in done.stderr) == (2, True, True)
+    assert not (folder / ".samaflow" / "weights" / "odd").exists()
+
+
+def test_a_lora_on_weights_that_lie_elsewhere_is_refused(folder: Path, converted: dict[str, Any]) -> None:
+    shutil.copytree(folder / ".samaflow" / "weights" / "mine", folder / "elsewhere" / "mine")
+    done = make_lora(folder, "lost", f"elsewhere{os.sep}mine")
+    assert (done.exit_code, "move the folder there first" in done.stderr) == (2, True)
+    assert not (folder / ".samaflow" / "weights" / "lost").exists()
 
 
 def test_an_approximation_is_asked_for_by_name(folder: Path, converted: dict[str, Any]) -> None:
