@@ -69,6 +69,8 @@ class RoundView:
     """No worker of the round runs any more or will."""
     trouble: str = ""
     """Why it does not get on at present, and what to do, in one sentence; empty when all is well."""
+    unheard: bool = False
+    """Nobody says at present how workers fare: some may work, or have ended, that are not in `workers` as such."""
 
 
 class Round(Protocol):

@@ -221,7 +221,8 @@ class KubernetesRound:
             self._order.indexes[k] for k in self._job.failed_indexes if k < len(self._order.indexes)
         }
         places = min(self._order.places, len(self._order.indexes) - len(settled))
-        return RoundView(workers, places, trouble=self._trouble)
+        unheard = self._mirror.silence()[0] > SILENCE_SECONDS
+        return RoundView(workers, places, trouble=self._trouble, unheard=unheard)
 
     def _workers(self, pods: Sequence[tuple[Pod, bool]]) -> Iterable[WorkerView]:
         now = datetime.fromtimestamp(self._clock.now(), UTC)

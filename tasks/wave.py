@@ -192,17 +192,26 @@ class Wave:
             self._settle_round()
 
     def _read_statuses(self) -> None:
-        """Of living workers now and then, of ended ones once."""
+        """Of living workers now and then, of ended ones once; of those that nobody tells of, what the store has."""
         due = self._reads.due()
-        alive = [worker for worker in self._view.workers if worker.outcome is None and worker.started_at is not None]
-        ended = [worker for worker in self._view.workers if worker.outcome is not None]
-        for worker in [*(alive if due else ()), *(w for w in ended if (w.index, w.name) not in self._read)]:
-            self._take_status(worker.index, worker.name)
-        self._read.update((worker.index, worker.name) for worker in ended)
+        view = [(worker.index, worker.name, worker) for worker in self._view.workers]
+        alive = {(index, name) for index, name, w in view if w.outcome is None and w.started_at is not None}
+        ended = {(index, name) for index, name, w in view if w.outcome is not None}
+        if due and self._view.unheard:
+            alive |= self._written() - ended
+        for index, name in sorted((alive if due else set()) | (ended - self._read)):
+            self._take_status(index, name)
+        self._read |= ended
         if due:
             patience = min(PATIENCE * self._pace.seconds_a_chunk(len(alive), len(self._fresh)), LONGEST_PATIENCE)
             self._reads = Every(max(len(alive) / READS_PER_SECOND, patience), self._clock)
             self._reads.due()
+
+    def _written(self) -> set[tuple[int, str]]:
+        """Workers of the round that have written a status."""
+        found = storage.workers_of(self._run.store, self.dispatch_id)
+        attempt = self._order.attempt
+        return {(index, name) for index, written, name in found if written == attempt and index in self._shards}
 
     def _take_status(self, index: int, name: str) -> None:
         try:
@@ -233,9 +242,8 @@ class Wave:
 
         The last words of a worker that nobody saw end are read once more: it may have said more since.
         """
-        for index, attempt, name in storage.workers_of(self._run.store, self.dispatch_id):
-            if attempt == self._order.attempt and (index, name) not in self._read and index in self._shards:
-                self._take_status(index, name)
+        for index, name in sorted(self._written() - self._read):
+            self._take_status(index, name)
         self._record_attempts()
         self._settle_markers(self.missing, edited_now=True)
         self._round = None  # from here on nothing reads the store: what was read is not asked for twice

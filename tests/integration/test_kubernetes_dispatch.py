@@ -124,6 +124,25 @@ def test_a_store_that_is_away_for_minutes_and_a_damaged_status_lose_nothing(worl
     assert sql.unfinished_dispatches(world.db) == ()
 
 
+def test_chunks_of_pods_that_were_never_seen_running_count_while_the_cluster_is_silent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.kubernetes.SILENCE_SECONDS", 0.0)
+    world.cluster.controller.start_seconds = 30
+
+    def fall_silent() -> None:
+        if 15 < world.elapsed < 16.5:
+            world.cluster.server.trouble = lambda address: 503
+            world.cluster.server.drop_watches()
+        assert world.elapsed < 900, "the flow waits for a cluster that says nothing"
+
+    world.clock.on_step.append(fall_silent)  # type: ignore[union-attr]
+    with world.flow() as flow:
+        assert len(drain(flow, 2)) == 2
+        assert flow.pods_seen_running() == 0
+    assert len(world.script.edits) == 8
+
+
 def _damage(world: World, seconds: float) -> None:
     if seconds < world.elapsed < seconds + 1.5:
         for path in world.store.list("dispatches"):
