@@ -14,7 +14,7 @@ from pathlib import Path
 from edits.errors import WeightsError
 from edits.storage import Store
 from flows import models
-from sama_model.installed import CARD_FILE, InstalledWeights, check_name, read_card
+from sama_model.installed import CARD_FILE, InstalledWeights, check_lora_file, check_name, read_card
 
 INCOMING = ".incoming"
 """Folder, in the weights folder, of weights that are not verified yet; nothing looks for weights there."""
@@ -89,7 +89,7 @@ def _verify(weights: InstalledWeights, incoming: Path) -> None:
         if weights.lora is None:
             models.inspect(incoming, verify=True)
         else:
-            models.verify_lora(incoming, weights.lora)
+            check_lora_file(incoming, weights.lora)
     except WeightsError as error:
         shutil.rmtree(incoming)
         raise WeightsError(f"{error}; what was copied is removed: copy the folder into the store again") from error

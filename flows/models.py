@@ -13,13 +13,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 import sql
 from edits.errors import WeightsError
-from edits.keys import sha256_of
 from edits.settings import Settings
 from flows.results import out
 from sama_model import installed
 from sama_model.config import WeightsCard
 from sama_model.errors import WeightsError as ModelWeightsError
-from sama_model.installed import BUILT_IN, LORA_FILE, Lora, check_name, networks_folder, read_card
+from sama_model.installed import BUILT_IN, check_name, networks_folder, read_card
 from tasks.version import code_version
 
 
@@ -62,12 +61,6 @@ def translated() -> Iterator[None]:
         raise WeightsError(str(error)) from error
 
 
-def verify_lora(folder: Path, lora: Lora) -> None:
-    """Compare the LoRA's file in `folder` with what its card says. Raises WeightsError."""
-    if (found := sha256_of(folder / LORA_FILE)) != lora.sha256:
-        raise WeightsError(f"{folder / LORA_FILE}: sha256 {found}, the card says {lora.sha256}; make it again")
-
-
 def new_folder(weights_folder: Path, name: str) -> Path:
     """Where weights of this name will lie. Raises WeightsError for a name that is taken or cannot be one."""
     with translated():
@@ -79,7 +72,9 @@ def folder_of(weights: str, settings: Settings) -> Path:
     """A path if it is written as one, else the name of weights that ship or are installed. Raises WeightsError."""
     if weights in BUILT_IN:
         raise WeightsError(f"'{weights}' is built in and has no folder: name what 'samaflow model convert' made")
-    return Path(weights).absolute() if os.sep in weights else installed.folder_of(weights, settings.weights_folder)
+    if os.sep in weights:
+        return Path(weights).absolute()
+    return installed.folder_of(weights.split("+")[0], settings.weights_folder)
 
 
 def convert(
@@ -101,14 +96,14 @@ def convert(
     released = conversion.Released(sama, text_encoder, vae, tokenizer, base)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with translated(), Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("convert")
+        task = bar.add_task("convert", visible=False)
         conversion.convert(
             released,
             target,
             replace(RELEASED, converter=f"samaflow {code_version()}"),
             heads=heads,
             dtype=None if dtype is None else getattr(torch, dtype),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
         )
     return inspect(target, verify=False)
 
@@ -123,9 +118,9 @@ def inspect(folder: Path, *, verify: bool) -> ModelLine:
         from sama_model.folders import describe
 
         weights = read_card(folder)
-        parts = describe(networks_folder(folder, weights), verify=weights.parts if verify else None)
+        parts = describe(networks_folder(folder, weights), weights.configs, weights.parts if verify else None)
         if verify and weights.lora is not None:
-            verify_lora(folder, weights.lora)
+            installed.check_lora_file(folder, weights.lora)
     card = weights.card
     lines = tuple(
         PartLine(part.name, part.kind, part.parameters, part.dtype, weights.parts.get(part.name, ""), part.config)

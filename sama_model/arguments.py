@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def check_size(size: Any) -> None:
     """Refuse what is no (width, height); None is the frames' own. Raises ValueError."""
     if size is None:
         return
-    if not (isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, int) for side in size)):
+    if not (isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, Integral) for side in size)):
         raise ValueError(f"size is (width, height) in whole pixels, not {size!r}")
     if min(size) < 1:
         raise ValueError(f"size is (width, height), both at least 1, not {size!r}")
@@ -79,6 +80,14 @@ def check_prompt(prompt: Any, prompt_embeds: Any, width: int) -> None:
 
 def check_recipe(recipe: Recipe) -> None:
     """Refuse numbers that no sampler can follow; those of the schedule are its own to check. Raises ValueError."""
+    steps: Any = recipe.steps
+    if not isinstance(steps, Integral):
+        raise ValueError(f"the number of steps is whole, not {steps!r}")
+    numbers: tuple[Any, ...] = (recipe.guidance, recipe.shift, recipe.guided, recipe.step_cache)
+    if strange := [number for number in numbers if not isinstance(number, Real)]:
+        raise ValueError(f"guidance_scale, shift, guided and step_cache are numbers, not {strange[0]!r}")
+    if not math.isfinite(recipe.shift):
+        raise ValueError(f"shift is a finite number, not {recipe.shift}")
     if not math.isfinite(recipe.guidance):
         raise ValueError(f"guidance is a finite number, not {recipe.guidance}; 1 leaves it out")
     if not (math.isfinite(recipe.step_cache) and recipe.step_cache >= 0):

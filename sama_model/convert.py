@@ -27,7 +27,7 @@ from sama_model.cards import RELEASED
 from sama_model.config import Needs, TransformerSizes, WeightsCard
 from sama_model.errors import WeightsError
 from sama_model.folders import STEMS, begun_digest, read_tokenizer, tokenizer_digest
-from sama_model.installed import CARD_FILE, InstalledWeights, card_json, check_name
+from sama_model.installed import CARD_FILE, PARTIAL, InstalledWeights, card_json, check_name
 from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
 from sama_model.pipeline import SamaPipeline
 from sama_model.sizes import text_encoder_sizes, transformer_sizes, vae_sizes
@@ -44,6 +44,9 @@ from sama_model.weights import (
 )
 
 SHARD_BYTES = 4 * 2**30
+
+STORED = (torch.bfloat16, torch.float16, torch.float32)
+"""Dtypes that weights are in."""
 
 Progress = Callable[[int, int], None]
 """Called with (bytes written, bytes in all)."""
@@ -105,22 +108,20 @@ def convert(
         raise WeightsError(f"{target} is there already: remove it, or convert to another name")
     tokenizer = _tokenizer(released.tokenizer)
     networks = open_networks(released, heads, statistics)
-    dtypes = {network.folder: dtype or _only_dtype(network) for network in networks}
-    aside = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    total = sum(_elements(network) * dtypes[network.folder].itemsize for network in networks)
-    count = Counter(progress, total)
-    parts = {
-        network.folder: write_network(aside, network, dtypes[network.folder], shard_bytes, count)
-        for network in networks
-    }
-    parts["tokenizer"] = _write_tokenizer(aside, tokenizer)
-    _write_index(aside, tokenizer, networks)
-    card = replace(card, name=target.name, needs=_needs(networks, dtypes))
-    installed = _installed(card, parts, numerics or dtype_name(dtypes["transformer"]))
-    (aside / CARD_FILE).write_bytes(card_json(installed))
-    aside.rename(target)
+    dtypes = {network.folder: _only_dtype(network, dtype) for network in networks}
+    with _aside(target) as aside:
+        total = sum(_elements(network) * dtypes[network.folder].itemsize for network in networks)
+        count = Counter(progress, total)
+        parts = {
+            network.folder: write_network(aside, network, dtypes[network.folder], shard_bytes, count)
+            for network in networks
+        }
+        parts["tokenizer"] = _write_tokenizer(aside, tokenizer)
+        _write_index(aside, tokenizer, networks)
+        card = replace(card, name=target.name, needs=_needs(networks, dtypes))
+        configs = {network.folder: begun_digest(aside / network.folder).hexdigest() for network in networks}
+        installed = _installed(card, parts, configs, numerics or dtype_name(dtypes["transformer"]))
+        (aside / CARD_FILE).write_bytes(card_json(installed))
     return installed
 
 
@@ -158,15 +159,18 @@ def _network(folder: str, model: Any, official: Mapping[str, StoredTensor], keys
     return Network(folder, model, {mine: official[name] for name, mine in keys.items()}, STEMS[folder])
 
 
-def _only_dtype(network: Network) -> torch.dtype:
+def _only_dtype(network: Network, asked: torch.dtype | None) -> torch.dtype:
     """The dtype of all tensors: what they are stored in is kept, and never chosen silently."""
+    if strange := [name for name, tensor in network.tensors.items() if tensor.dtype not in STORED]:
+        said = ", ".join(sorted({dtype_name(network.tensors[name].dtype) for name in strange}))
+        raise WeightsError(f"the {network.folder} has tensors in {said}, which weights are not in: {listed(strange)}")
     kinds: dict[torch.dtype, list[str]] = {}
     for name, tensor in network.tensors.items():
         kinds.setdefault(tensor.dtype, []).append(name)
-    if len(kinds) > 1:
+    if len(kinds) > 1 and asked is None:
         counts = "; ".join(f"{len(names)} {dtype_name(kind)}: {listed(names)}" for kind, names in kinds.items())
         raise WeightsError(f"the {network.folder} mixes dtypes, say with --dtype which one to write: {counts}")
-    return next(iter(kinds))
+    return asked or next(iter(kinds))
 
 
 def _elements(network: Network) -> int:
@@ -174,6 +178,19 @@ def _elements(network: Network) -> int:
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes `target` when all is written, and goes when something fails."""
+    aside = target.with_name(f"{target.name}{PARTIAL}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 class Counter:
@@ -201,6 +218,8 @@ def write_network(target: Path, network: Network, dtype: torch.dtype, shard_byte
         file = f"{network.stem}{numbered}.safetensors"
         shard = {name: network.tensors[name].read().to(dtype).contiguous() for name in names}
         for name, tensor in shard.items():
+            if not tensor.isfinite().all():
+                raise WeightsError(f"{network.tensors[name].path}: {name} holds numbers that are not finite")
             add_to_digest(digest, name, tensor)
             places[name] = file
         save_file(shard, folder / file, metadata={"format": "pt"})
@@ -267,6 +286,6 @@ def _needs(networks: Iterable[Network], dtypes: Mapping[str, torch.dtype]) -> Ne
     )
 
 
-def _installed(card: WeightsCard, parts: Mapping[str, str], dtype: str) -> InstalledWeights:
+def _installed(card: WeightsCard, parts: Mapping[str, str], configs: Mapping[str, str], dtype: str) -> InstalledWeights:
     digest = hashlib.sha256(json.dumps(dict(sorted(parts.items()))).encode()).hexdigest()
-    return InstalledWeights(replace(card, digest=digest, numerics=dtype), dict(parts))
+    return InstalledWeights(replace(card, digest=digest, numerics=dtype), dict(parts), dict(configs))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKLWan
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, UMT5EncoderModel
 
@@ -35,6 +36,8 @@ NETWORKS = ("transformer", "text_encoder", "vae")
 STEMS = {"transformer": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"}
 """How diffusers and transformers call the files of each network."""
 
+
+INDEX = "model_index.json"
 
 BOOKKEEPING = ("_", "transformers_version")
 """What keys of a configuration begin with that say who wrote it, not what the network is."""
@@ -65,9 +68,9 @@ def check_folder(folder: Path, without: Collection[str] = ()) -> dict[str, torch
 
 def _left_out(folder: Path) -> set[str]:
     """Components that a pipeline was saved without."""
-    path = folder / "model_index.json"
+    path = folder / INDEX
     if not path.is_file():
-        return set()
+        raise WeightsError(f"{path}: not there; it says which classes the networks are. Convert again")
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         return {name for name, kind in index.items() if kind == [None, None]}
@@ -139,7 +142,8 @@ def network_files(folder: Path) -> list[Path]:
 
 
 def empty_network(folder: Path) -> nn.Module:
-    """The network that the folder's configuration describes, on the meta device."""
+    """The network that the folder's configuration describes, on the meta device. Raises WeightsError."""
+    configuration(folder)
     kinds = {"transformer": SamaTransformer3DModel, "vae": AutoencoderKLWan}
     try:
         with init_empty_weights():
@@ -148,7 +152,7 @@ def empty_network(folder: Path) -> nn.Module:
                 return model
             text_encoder: nn.Module = UMT5EncoderModel(AutoConfig.from_pretrained(folder, local_files_only=True))
             return text_encoder
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, ZeroDivisionError, AssertionError, StrictDataclassError) as error:
         raise WeightsError(f"{folder}: its configuration cannot be read ({error}); convert again") from error
 
 
@@ -173,8 +177,11 @@ class Part:
     config: dict[str, object]
 
 
-def describe(folder: Path, verify: Mapping[str, str] | None = None) -> tuple[Part, ...]:
-    """The three networks of a folder; with `verify`, digests by part, every file is read and compared.
+def describe(
+    folder: Path, configs: Mapping[str, str] | None = None, verify: Mapping[str, str] | None = None
+) -> tuple[Part, ...]:
+    """The three networks of a folder, their configurations compared with `configs`, digests by network; with `verify`,
+    digests by part, every file is read and compared.
 
     Raises:
         WeightsError: like `check_folder`, or a part with another digest.
@@ -182,6 +189,8 @@ def describe(folder: Path, verify: Mapping[str, str] | None = None) -> tuple[Par
     check_tokenizer(folder / "tokenizer")
     if verify is not None:
         _compare(folder / "tokenizer", tokenizer_digest(folder / "tokenizer"), verify)
+    _left_out(folder)
+    check_configurations(folder, configs or {})
     parts = []
     for name in NETWORKS:
         tensors = check_network(folder / name)
@@ -198,13 +207,26 @@ def configuration(folder: Path) -> dict[str, object]:
     """What a network's `config.json` says of the network, sorted. Raises WeightsError."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = dict(json.loads(path.read_text(encoding="utf-8")).items())
         return {key: config[key] for key in sorted(config) if not key.startswith(BOOKKEEPING)}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path}: cannot be read ({error}); convert again") from error
 
 
 # -- digests ----------------------------------------------------------------------------------------------------------
+
+
+def check_configurations(folder: Path, configs: Mapping[str, str]) -> None:
+    """Compare the networks' configurations with the card's digests of them. Raises WeightsError if one was changed.
+
+    The tensors are only compared when that is asked for: it takes a minute for 28 GB.
+    """
+    for name, said in configs.items():
+        if begun_digest(folder / name).hexdigest() != said:
+            raise WeightsError(
+                f"{folder / name / 'config.json'}: was changed since the weights were converted, so that they are "
+                "others than their card says; put the file back, or convert again"
+            )
 
 
 def _compare(folder: Path, found: str, verify: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ sama_model/shipped/<name>/...          the same, of weights that come with the p
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from sama_model.errors import WeightsError
 
 CARD_FILE = "card.json"
 LORA_FILE = "lora.safetensors"
+PARTIAL = ".partial"
+"""Ends the name of a folder that is still being written."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 BUILT_IN = ("builtin", "tiny")
@@ -44,6 +47,8 @@ class InstalledWeights:
     card: WeightsCard
     parts: dict[str, str] = field(default_factory=dict)
     """Digest by network (and `tokenizer`); the card's digest is over these."""
+    configs: dict[str, str] = field(default_factory=dict)
+    """Digest of each network's configuration, which is quick to compare; empty in cards of before."""
     base: str = ""
     """Name of the weights whose networks these are, where the folder holds a LoRA only."""
     lora: Lora | None = None
@@ -105,6 +110,18 @@ def folder_of(name: str, weights_folder: Path | None) -> Path:
     return weights_folder / name
 
 
+def check_lora_file(folder: Path, lora: Lora) -> None:
+    """Compare the LoRA's file in `folder` with what its card says. Raises WeightsError."""
+    path = folder / LORA_FILE
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); make the weights again") from error
+    if found != lora.sha256:
+        raise WeightsError(f"{path}: sha256 {found}, the card says {lora.sha256}; make the weights again")
+
+
 @dataclass(frozen=True)
 class Installed:
     """What lies in a weights folder."""
@@ -120,7 +137,7 @@ def installed(folder: Path) -> Installed:
     found = Installed({}, {})
     for path in sorted(folder.glob(f"*/{CARD_FILE}")) if folder.is_dir() else []:
         name = path.parent.name
-        if name.endswith(".partial"):
+        if name.endswith(PARTIAL):
             continue
         try:
             found.weights[name] = read_card(path.parent)
@@ -135,7 +152,10 @@ def check_name(name: str) -> None:
     Raises:
         WeightsError: such a name.
     """
-    if not NAME.fullmatch(name):
-        raise WeightsError(f"'{name}' cannot be the name of weights: use lower-case letters, digits, '.', '_' and '-'")
+    if not NAME.fullmatch(name) or name.endswith(PARTIAL):
+        raise WeightsError(
+            f"'{name}' cannot be the name of weights: use lower-case letters, digits, '.', '_' and '-', and no "
+            f"'{PARTIAL}' at the end"
+        )
     if name in BUILT_IN:
         raise WeightsError(f"'{name}' is the name of weights that are built in: take another one")

@@ -1,4 +1,4 @@
-"""The whole edit as a diffusers pipeline: frames and an instruction in, frames of the same shape out.
+"""The whole edit as a diffusers pipeline: frames and an instruction in, frames of their size or the working size out.
 
     frames -> source latents \\
     prompt -> two contexts    }-> denoise from noise -> latents -> frames
@@ -110,12 +110,26 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
         folder = Path(pretrained_model_name_or_path)
         if kwargs.get("variant") is not None:
             raise ValueError("there are no variants of the files here: give dtype, or convert to another one")
+        if strange := [kwargs[key] for key in ("dtype", "torch_dtype") if isinstance(kwargs.get(key), str)]:
+            raise ValueError(f"dtype is a torch.dtype, as torch.bfloat16, or one by network, not {strange[0]!r}")
         dtypes = check_folder(folder, without=kwargs)
         kwargs.setdefault("use_safetensors", True)
         if "dtype" not in kwargs and "torch_dtype" not in kwargs:
             kwargs["dtype"] = dtypes
         pipeline: SamaPipeline = super().from_pretrained(folder, local_files_only=True, **kwargs)
         return pipeline
+
+    def save_pretrained(self, save_directory: str | Path, safe_serialization: bool = True, **kwargs: Any) -> None:
+        """A folder that `from_pretrained` loads: safetensors, no variants, and no LoRA beside the networks.
+
+        Raises:
+            ValueError: something else is asked for, or a LoRA is loaded.
+        """
+        if not safe_serialization or kwargs.get("variant") is not None:
+            raise ValueError("weights are saved as safetensors and without a variant: nothing else is loaded again")
+        if self.get_list_adapters():
+            raise ValueError("a LoRA is loaded: fuse_lora and unload_lora_weights before, to save what they make")
+        super().save_pretrained(save_directory, **kwargs)
 
     @torch.no_grad()
     def __call__(

@@ -23,7 +23,7 @@ def transformer_sizes(tensors: Shapes, num_heads: int | None = None) -> Transfor
             number of heads.
     """
     _check_not_alone(tensors)
-    dim, channels, *patch = _shape(tensors, "patch_embedding.weight")
+    dim, channels, *patch = _shape(tensors, "patch_embedding.weight", 5)
     num_heads = _heads(dim, num_heads)
     _check_samas_own(tensors)
     hidden, features = _shape(tensors, "siglip_feat_mlp.fc1.weight")
@@ -44,8 +44,10 @@ def transformer_sizes(tensors: Shapes, num_heads: int | None = None) -> Transfor
 def _heads(dim: int, given: int | None) -> int:
     if given is None and dim % WAN_HEAD_DIM:
         raise WeightsError(f"{dim} wide, which is no multiple of {WAN_HEAD_DIM}, a head's width in Wan: give --heads")
-    if given is not None and (given < 1 or dim % given):
-        raise WeightsError(f"{dim} wide, which {given} heads do not divide: give another number with --heads")
+    if given is not None and (given < 1 or dim % given or dim // given % 2):
+        raise WeightsError(
+            f"{dim} wide, which {given} heads do not divide into even widths: give another number with --heads"
+        )
     return given or dim // WAN_HEAD_DIM
 
 
@@ -85,27 +87,30 @@ def text_encoder_sizes(tensors: Shapes) -> TextEncoderSizes:
 
 def vae_sizes(tensors: Shapes) -> VaeSizes:
     """Sizes that the tensors' names and shapes tell. Raises WeightsError like `transformer_sizes`."""
-    base = _shape(tensors, "encoder.conv1.weight")[0]
+    base = _shape(tensors, "encoder.conv1.weight", 5)[0]
     layers = [f"encoder.downsamples.{i}." for i in range(_count(tensors, "encoder.downsamples."))]
     if not layers:
         raise WeightsError("no tensor 'encoder.downsamples.*': this is not a Wan VAE under its official names")
     resamples = [i for i, layer in enumerate(layers) if f"{layer}resample.1.weight" in tensors]
     per_stage = resamples[0] if resamples else len(layers)
-    widths = [_shape(tensors, f"{layers[i]}resample.1.weight")[0] for i in resamples]
-    widths.append(_shape(tensors, "encoder.head.2.weight")[1])  # the last stage halves nothing
+    widths = [_shape(tensors, f"{layers[i]}resample.1.weight", 4)[0] for i in resamples]
+    widths.append(_shape(tensors, "encoder.head.2.weight", 5)[1])  # the last stage halves nothing
     return VaeSizes(
         base_dim=base,
-        z_dim=_shape(tensors, "conv2.weight")[0],
+        z_dim=_shape(tensors, "conv2.weight", 5)[0],
         dim_mult=tuple(width // base for width in widths),
         num_res_blocks=per_stage,
         temporal_downsample=tuple(f"{layers[i]}time_conv.weight" in tensors for i in resamples),
     )
 
 
-def _shape(tensors: Shapes, name: str) -> tuple[int, ...]:
+def _shape(tensors: Shapes, name: str, sides: int = 2) -> tuple[int, ...]:
     if name not in tensors:
         raise WeightsError(f"tensor '{name}' is missing: this is not a file of that network under its official names")
-    return tuple(tensors[name].shape)
+    shape = tuple(tensors[name].shape)
+    if len(shape) != sides:
+        raise WeightsError(f"tensor '{name}' is {shape}: a tensor of {sides} sides has that name in that network")
+    return shape
 
 
 def _count(tensors: Shapes, prefix: str) -> int:

@@ -113,10 +113,14 @@ def _open_pickle(path: Path) -> dict[str, StoredTensor]:
         raise WeightsError(
             f"{path}: not a whole file of plain tensors ({first_sentence(error)}); fetch it again"
         ) from error
-    strange = [] if not isinstance(content, dict) else [k for k, v in content.items() if not isinstance(v, Tensor)]
+    strange = [] if not isinstance(content, dict) else [k for k, v in content.items() if not _is_plain(v)]
     if not isinstance(content, dict) or strange:
         raise WeightsError(f"{path}: holds more than named tensors ({listed(map(str, strange))}); give the plain file")
     return {name: _in_memory(path, tensor) for name, tensor in content.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
 
 
 def _in_memory(path: Path, tensor: Tensor) -> StoredTensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -26,6 +27,7 @@ from diffusers.models.transformers.transformer_wan import (
     WanRotaryPosEmbed,
     WanTimeTextImageEmbedding,
 )
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from sama_model.backends import HUB
@@ -116,13 +118,16 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
-        """As diffusers', but that a tensor that is missing or unexpected is an error instead of random numbers.
+        """As diffusers', but that a tensor that is missing or unexpected is an error instead of random numbers, and
+        without `dtype` the files' own is kept instead of cast to float32.
 
         Raises:
             WeightsError: some are; they are named.
         """
         wanted = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("use_safetensors", True)
+        if "dtype" not in kwargs and "torch_dtype" not in kwargs:
+            kwargs["dtype"] = stored_dtype(Path(pretrained_model_name_or_path) / (kwargs.get("subfolder") or ""))
         model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
         kinds = (("missing", info["missing_keys"]), ("unexpected", info["unexpected_keys"]))
         if problems := "; ".join(f"{len(names)} {kind}: {', '.join(sorted(names))}" for kind, names in kinds if names):
@@ -264,3 +269,13 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
             raise ValueError(f"latents {tuple(target.shape)} are not whole patches of {self.config.patch_size}")
         frames, height, width = (side // patch for side, patch in sides)
         return frames, height, width
+
+
+def stored_dtype(folder: Path) -> torch.dtype | None:
+    """Of the first tensor of the files there; None if there are none, which loading says better."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - the file is no dict
+                dtype: torch.dtype = file.get_tensor(name).dtype
+                return dtype
+    return None

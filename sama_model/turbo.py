@@ -64,7 +64,7 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
         reference_device=f"{under.card.reference_device}; for a LoRA estimated by the number of forwards",
         seconds_per_frame=under.card.seconds_per_frame * TURBO["turbo"].steps / (2 * PRESETS["quality"].steps),
     )
-    installed = InstalledWeights(card, under.parts, base.name, Lora(digest, scale))
+    installed = InstalledWeights(card, under.parts, under.configs, base.name, Lora(digest, scale))
     aside = target.with_name(f"{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

@@ -22,9 +22,9 @@ from sama_model.contexts import Contexts, TextEncoder, encoder_digest
 from sama_model.editors.base import Checkpoint, EditRequest, Frames, Progress, array_of
 from sama_model.encoders import deep_frames_of, frames_of, prompts_of
 from sama_model.errors import WeightsError
-from sama_model.folders import check_folder
+from sama_model.folders import check_configurations, check_folder
 from sama_model.framing import Framing, framed
-from sama_model.installed import LORA_FILE, folder_of, networks_folder, read_card
+from sama_model.installed import LORA_FILE, check_lora_file, folder_of, networks_folder, read_card
 from sama_model.pipeline import SamaPipeline
 from sama_model.sampling import shot_noise
 from sama_model.tiny import TEXT_ENCODER, TRANSFORMER, VAE, tiny_tensors
@@ -218,6 +218,9 @@ def _installed(card: WeightsCard, options: Options, instructions: Sequence[str])
     own = folder_of(name, options.weights_folder)
     weights = read_card(own)
     folder = networks_folder(own, weights)
+    check_configurations(folder, weights.configs)
+    if weights.lora is not None:
+        check_lora_file(own, weights.lora)
     dtype = check_folder(folder)["text_encoder"]
     contexts = _contexts(lambda: load_encoder(folder, dtype), weights.parts, dtype, options)
     contexts.encode([prompt for text in instructions for prompt in prompts_of(text)])

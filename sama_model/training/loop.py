@@ -123,9 +123,8 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
     accelerator = together.accelerator
     task.place(accelerator.device)
     parameters = trained_of(task.module)
-    adamw = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     accelerator.prepare_model(task.module, evaluation_mode=True)  # placed, and in checkpoints, but not wrapped
-    optimizer = accelerator.prepare(adamw)
+    optimizers = [accelerator.prepare(each) for each in optimizers_of(task.module, settings)]
     ask = together.asking(task.module, task.losses)
     average = EMAModel(parameters, decay=settings.ema_decay, foreach=True)
     accelerator.register_for_checkpointing(average)
@@ -141,7 +140,7 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
     steps = range(first, settings.steps)
     draw = task.draw.sharing(Share(accelerator.process_index, accelerator.num_processes))
     for step, drawn in zip(steps, ahead(draw, steps, settings.workers), strict=True):
-        progress = one_step(together, optimizer, ask, settings, Step(task.part, step, drawn))
+        progress = one_step(together, optimizers, ask, settings, Step(task.part, step, drawn))
         average.step(parameters)
         if together.first:
             tell(progress)
@@ -156,6 +155,26 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
     return average
 
 
+def optimizers_of(module: nn.Module, settings: LoopSettings) -> list[torch.optim.Optimizer]:
+    """What steps the parameters that have gradients: AdamW, and the matrices of blocks Muon where that is asked for.
+
+    Muon makes an update's singular values alike (Keller Jordan et al. 2024, kellerjordan.github.io/posts/muon), here of
+    the size that AdamW's has (arXiv 2502.16982), so that one learning rate does for both.
+    """
+    by_muon = [
+        parameter
+        for name, parameter in module.named_parameters()
+        if settings.optimizer == "muon" and parameter.requires_grad and parameter.dim() == 2 and ".blocks." in name
+    ]
+    taken = {id(parameter) for parameter in by_muon}
+    others = [parameter for parameter in trained_of(module) if id(parameter) not in taken]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    adamw = torch.optim.AdamW(others, lr=rate, weight_decay=decay, fused=True)
+    if not by_muon:
+        return [adamw]
+    return [adamw, torch.optim.Muon(by_muon, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")]
+
+
 @dataclass(frozen=True)
 class Step(Generic[Content]):
     """One step of a part."""
@@ -166,7 +185,7 @@ class Step(Generic[Content]):
 
 
 def one_step(
-    together: Together, optimizer: Any, ask: Ask[Content], settings: LoopSettings, step: Step[Content]
+    together: Together, optimizers: list[Any], ask: Ask[Content], settings: LoopSettings, step: Step[Content]
 ) -> Progress:
     """Loss, gradient, update."""
     accelerator, drawn = together.accelerator, step.drawn
@@ -174,12 +193,13 @@ def one_step(
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=lower):
         losses = ask(drawn.content)
     accelerator.backward(losses["total"] * together.weight(drawn.count))
-    trained = [each for group in optimizer.param_groups for each in group["params"]]
-    norm = accelerator.clip_grad_norm_(trained, settings.clip)
-    for group in optimizer.param_groups:
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    norm = accelerator.clip_grad_norm_([each for group in groups for each in group["params"]], settings.clip)
+    for group in groups:
         group["lr"] = settings.rate_at(step.number)
-    optimizer.step()
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
     figures = together.means({name: loss.item() for name, loss in losses.items()}, drawn.count)
     return Progress(step.part, step.number, settings.steps, figures, float(norm), together.all_bad(drawn.bad))
 

@@ -9,6 +9,7 @@ from typing import Self
 from sama_model.training.losses import SemanticTarget
 
 PRECISIONS = ("no", "bf16")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,10 @@ class LoopSettings:
     """Steps over which the learning rate rises to its value; the paper does not say."""
     cooldown: int = 0
     """Last steps, over which the learning rate falls to nothing; 0: it stays. The paper does not say."""
+    optimizer: str = "adamw"
+    """`muon`: the matrices of the transformer's blocks are stepped by Muon, all else by AdamW as ever."""
     weight_decay: float = 0.01
-    """Of AdamW; the paper does not say."""
+    """Of the optimizer; the paper does not say."""
     clip: float = 1.0
     """Largest norm of the gradient; the paper does not say."""
     ema_decay: float = 0.9998
@@ -40,6 +43,8 @@ class LoopSettings:
     def __post_init__(self) -> None:
         if self.mixed_precision not in PRECISIONS:
             raise ValueError(f"mixed_precision is one of {', '.join(PRECISIONS)}, not {self.mixed_precision!r}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer is one of {', '.join(OPTIMIZERS)}, not {self.optimizer!r}")
 
     def decisive(self, done: int) -> Self:
         """Without what changes no number of the first `done` steps: a run goes on under the same only.

@@ -67,6 +67,24 @@ def test_a_folder_that_lacks_a_tensor_is_refused_instead_of_filled_with_random_n
         path.write_bytes(whole)
 
 
+def test_a_lora_or_a_variant_is_not_saved_where_it_would_not_be_found_again(saved: Path, tmp_path: Path) -> None:
+    pipeline = SamaPipeline.from_pretrained(saved)
+    for options in ({"variant": "fp16"}, {"safe_serialization": False}):
+        with pytest.raises(ValueError, match="saved as safetensors and without a variant"):
+            pipeline.save_pretrained(tmp_path / "copy", **options)
+    layer = "diffusion_model.blocks.0.self_attn.q"
+    factors = {f"{layer}.lora_A.weight": torch.ones(2, 96), f"{layer}.lora_B.weight": torch.ones(96, 2)}
+    pipeline.load_lora_weights(factors)
+    with pytest.raises(ValueError, match="a LoRA is loaded: fuse_lora and unload_lora_weights before"):
+        pipeline.save_pretrained(tmp_path / "copy")
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+    pipeline.save_pretrained(tmp_path / "copy")
+    merged = SamaPipeline.from_pretrained(tmp_path / "copy").transformer.blocks[0].attn1.to_q.weight
+    before = SamaPipeline.from_pretrained(saved).transformer.blocks[0].attn1.to_q.weight
+    torch.testing.assert_close(merged, before + 2)
+
+
 def test_the_transformer_alone_is_as_strict(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "transformer"
     shutil.copytree(saved / "transformer", folder)
@@ -111,6 +129,9 @@ def test_a_folder_that_is_no_whole_pipeline_is_refused_in_a_sentence(
 
 def test_the_files_dtype_is_kept_unless_another_is_asked_for(saved: Path, tmp_path: Path) -> None:
     SamaPipeline.from_pretrained(saved, dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
+    assert SamaTransformer3DModel.from_pretrained(tmp_path / "half" / "transformer").dtype == torch.bfloat16
+    with pytest.raises(ValueError, match=r"as torch\.bfloat16, .*, not 'float16'"):
+        SamaPipeline.from_pretrained(saved, dtype="float16")
     loaded = SamaPipeline.from_pretrained(tmp_path / "half")
     kinds = (loaded.transformer, loaded.text_encoder, loaded.vae)
     assert {p.dtype for model in kinds for p in model.parameters()} == {torch.bfloat16}
@@ -128,5 +149,5 @@ def test_a_pipeline_without_a_text_encoder_is_saved_and_loaded(saved: Path, tmp_
 
 
 def test_a_folder_without_networks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no tokenizer_config\.json"):
+    with pytest.raises(WeightsError, match=r"model_index\.json: not there"):
         SamaPipeline.from_pretrained(tmp_path)

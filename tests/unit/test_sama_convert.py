@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers import ByT5Tokenizer, T5TokenizerFast
 
 from sama_model.cards import CARDS, RELEASED, card
-from sama_model.config import TransformerSizes
+from sama_model.config import Options, TransformerSizes
 from sama_model.convert import Released, convert, packed
+from sama_model.editors import load
 from sama_model.errors import WeightsError
 from sama_model.folders import check_network, describe, network_digest
 from sama_model.installed import BUILT_IN, installed, read_card
@@ -172,6 +173,36 @@ def test_files_of_the_same_shapes_that_say_something_else_are_found_by_their_dig
     describe(tmp_path / "small")
     with pytest.raises(WeightsError, match=f"{part}: digest .*, the card says"):
         describe(tmp_path / "small", verify=weights.parts)
+    if part == "tokenizer":
+        describe(tmp_path / "small", weights.configs)
+        return
+    with pytest.raises(WeightsError, match=rf"{part}/config\.json: was changed since the weights were converted"):
+        describe(tmp_path / "small", weights.configs)
+    with pytest.raises(WeightsError, match="was changed since"):
+        load("sama", "small", Options(weights_folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("network", "changes"), [("transformer", {"num_heads": "many"}), ("text_encoder", {"num_layers": "x"})]
+)
+def test_a_configuration_that_makes_no_network_is_a_sentence(
+    network: str, changes: dict[str, Any], tmp_path: Path, files: Released
+) -> None:
+    convert(files, tmp_path / "small", heads=3)
+    edit_config(tmp_path / "small" / network, **changes)
+    with pytest.raises(WeightsError, match=f"{network}: its configuration cannot be read"):
+        describe(tmp_path / "small")
+    (tmp_path / "small" / network / "config.json").write_text("[]")
+    with pytest.raises(WeightsError, match=r"config\.json: cannot be read"):
+        describe(tmp_path / "small")
+
+
+def test_a_folder_without_its_index_is_no_pipeline(tmp_path: Path, files: Released) -> None:
+    convert(files, tmp_path / "small", heads=3)
+    (tmp_path / "small" / "model_index.json").unlink()
+    for look in (describe, SamaPipeline.from_pretrained):
+        with pytest.raises(WeightsError, match=r"model_index\.json: not there"):
+            look(tmp_path / "small")
 
 
 def test_other_heads_and_other_statistics_are_other_weights(tmp_path: Path, files: Released) -> None:
@@ -220,6 +251,26 @@ def mixed_dtypes(files: Released, tensors: dict[str, Tensor]) -> Released:
     return files
 
 
+def whole_numbers(files: Released, tensors: dict[str, Tensor]) -> Released:
+    save_file(tensors | {"head.head.bias": torch.ones(64, dtype=torch.int8)}, files.transformer)
+    return files
+
+
+def no_numbers(files: Released, tensors: dict[str, Tensor]) -> Released:
+    save_file(tensors | {"head.head.bias": torch.full((64,), torch.nan)}, files.transformer)
+    return files
+
+
+def flat_patches(files: Released, tensors: dict[str, Tensor]) -> Released:
+    save_file(tensors | {"patch_embedding.weight": torch.zeros(96, 64)}, files.transformer)
+    return files
+
+
+def sparse(files: Released, tensors: dict[str, Tensor]) -> Released:
+    torch.save({"encoder.conv1.weight": torch.eye(3).to_sparse()}, files.vae)
+    return files
+
+
 def no_tokenizer(files: Released, tensors: dict[str, Tensor]) -> Released:
     return replace(files, tokenizer=files.tokenizer / "absent")
 
@@ -261,6 +312,10 @@ def swapped(files: Released, tensors: dict[str, Tensor]) -> Released:
         (renamed_shard, r"5 of 6 shards of diffusion_pytorch_model were given, missing are .*-00003-of-00006"),
         (shard_under_anothers_name, r"-00004-of-00006\.safetensors: .* stand in .*-00003-of-00006"),
         (mixed_dtypes, r"the transformer mixes dtypes, .*--dtype .*: 1 bfloat16: proj_out\.bias|\d+ float32: "),
+        (whole_numbers, r"the transformer has tensors in int8, which weights are not in: proj_out\.bias"),
+        (no_numbers, r"sama_14b_ema\.safetensors: proj_out\.bias holds numbers that are not finite"),
+        (flat_patches, r"'patch_embedding\.weight' is \(96, 64\): a tensor of 5 sides"),
+        (sparse, r"Wan2\.1_VAE\.pth: holds more than named tensors"),
         (no_tokenizer, r"absent: no such folder; give the folder of the tokenizer google/umt5-xxl"),
         (another_folder, r"released: not a folder with a tokenizer's files.*\([^()]*\)$"),
         (no_vocabulary, r"umt5-xxl: the tokenizer does not know the words '\[Video edit\]': .*tokenizer\.json"),
@@ -289,7 +344,8 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path: Path, files: Released) 
 
 
 def test_a_name_that_rows_could_not_write_is_refused(tmp_path: Path, files: Released) -> None:
-    for name, problem in (("14b+mine", "cannot be the name"), ("tiny", "built in"), ("builtin", "built in")):
+    taken = {"tiny": "built in", "builtin": "built in"}
+    for name, problem in (taken | {"14b+mine": "cannot be the name", "a.partial": "at the end"}).items():
         with pytest.raises(WeightsError, match=problem):
             convert(files, tmp_path / name, heads=3)
     assert {name for _, name in CARDS} == set(BUILT_IN)

@@ -97,7 +97,7 @@ def test_the_transformer_tells_its_sizes_but_for_the_heads() -> None:
     assert transformer_sizes(official(empty_transformer(full), transformer_keys(2))) == full
     tensors = official(empty_transformer(TRANSFORMER), transformer_keys(1))
     assert transformer_sizes(tensors, num_heads=3) == TRANSFORMER
-    with pytest.raises(WeightsError, match=r"96 wide, which 7 heads do not divide: .*--heads"):
+    with pytest.raises(WeightsError, match=r"96 wide, which 7 heads do not divide into even widths: .*--heads"):
         transformer_sizes(tensors, num_heads=7)
     with pytest.raises(WeightsError, match=r"96 wide, which is no multiple of 128, .*: give --heads"):
         transformer_sizes(tensors)
