@@ -6,22 +6,18 @@ import contextlib
 import importlib.util
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
-import psutil
 from rich.console import Console
 from rich.markup import escape
 
 import sql
 from edits.errors import SamaflowError
-from edits.job import TERMINAL, JobState
 from edits.settings import Settings, redacted
 from edits.storage import Store
 from sama_model.installed import installed
 from tasks.finding import Finding
-from tasks.publish import part_of
+from tasks.local_leftovers import dead_scratch, gone_jobs, half_published
 
-UNFINISHED = frozenset(JobState) - TERMINAL
 LOW_SPACE = 5 * 10**9
 """Bytes of free disk below which the doctor warns."""
 
@@ -121,30 +117,23 @@ def _database(settings: Settings, *, migrate: bool) -> Finding:
 
 
 def _scratch(settings: Settings, *, fix: bool) -> Finding:
-    """Scratch folders are named after the process that made them."""
-    folder = settings.state_folder / "scratch"
-    dead = [path for path in folder.glob("*-*") if not _alive(path)]
+    dead = dead_scratch(settings)
     for path in dead if fix else []:
         shutil.rmtree(path, ignore_errors=True)
     if dead and not fix:
-        detail = f"{len(dead)} folders of runs that died in {folder}"
+        detail = f"{len(dead)} folders of runs that died in {dead[0].parent}"
         return Finding("scratch", "warning", detail, "samaflow doctor --fix")
     return Finding("scratch", "fine", f"removed {len(dead)}" if dead else "nothing left over")
-
-
-def _alive(path: Path) -> bool:
-    pid = path.name.partition("-")[0]
-    return pid.isdigit() and psutil.pid_exists(int(pid))
 
 
 def _jobs(settings: Settings, *, fix: bool) -> Finding:
     """Jobs whose flow died, and what it may have left beside their outputs when it died while it published."""
     try:
         with contextlib.closing(sql.open_database(settings.database)) as db:
-            jobs = [status.record.job for status in sql.job_table(db, states=UNFINISHED) if status.flow_gone]
+            jobs = gone_jobs(db)
     except SamaflowError as error:
         return Finding("jobs", "broken", str(error))
-    parts = [part for job in jobs if job.output.startswith("file:") and (part := part_of(job)).exists()]
+    parts = [part for job in jobs if (part := half_published(job)) is not None]
     for part in parts if fix else []:
         part.unlink(missing_ok=True)
     if not jobs:

@@ -73,6 +73,7 @@ from sql.records import (
     DispatchRecord,
     DispatchState,
     FlowRunRecord,
+    GoneFlow,
     Holdings,
     JobEvent,
     JobRecord,
@@ -107,7 +108,7 @@ from sql.training import (
     training_parts,
     training_runs,
 )
-from sql.unfinished import not_recorded_as_done, unfinished_dispatches
+from sql.unfinished import gone_flows, not_recorded_as_done, unfinished_dispatches
 
 __all__ = [
     "ENDED",
@@ -123,6 +124,7 @@ __all__ = [
     "DispatchState",
     "FailureCause",
     "FlowRunRecord",
+    "GoneFlow",
     "Health",
     "Holdings",
     "JobEvent",
@@ -171,6 +173,7 @@ __all__ = [
     "failures",
     "file_with_stream",
     "forget_chunks",
+    "gone_flows",
     "health",
     "is_approved",
     "is_promised",

@@ -200,6 +200,22 @@ class Unfinished:
     jobs: tuple[str, ...]
     """Ids of the jobs that have not ended and need its chunks."""
 
+    @property
+    def flow(self) -> GoneFlow:
+        """Its flow, once that is dead."""
+        return GoneFlow(self.owner_id, self.flow_run_id, self.jobs)
+
+
+@dataclass(frozen=True)
+class GoneFlow:
+    """A flow that died with work of its own left."""
+
+    owner_id: str
+    flow_run_id: str
+    """Prefect's; empty when it ran outside of Prefect or was not recorded."""
+    jobs: tuple[str, ...]
+    """Ids of its jobs that have not ended."""
+
 
 @dataclass(frozen=True)
 class ClaimResult:

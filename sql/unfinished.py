@@ -13,7 +13,7 @@ from sql.edit_jobs import batches
 from sql.models import Chunk, Dispatch, FlowRun, Holder, Job, JobChunk
 from sql.owners import dead_among
 from sql.patience import patient
-from sql.records import ENDED, Unfinished
+from sql.records import ENDED, GoneFlow, Unfinished
 from sql.session import Database
 
 
@@ -36,14 +36,32 @@ def _unfinished(session: Session, row: Dispatch, holder: Holder, dead: bool) -> 
         .distinct()
         .order_by(JobChunk.job_id)
     )
-    run = session.get(FlowRun, holder.owner_id)
     return Unfinished(
         dispatch=record_of_dispatch(row, holder),
         alive=not dead,
         owner_id=holder.owner_id,
-        flow_run_id=run.flow_run_id if run is not None else "",
+        flow_run_id=_flow_run_id(session, holder.owner_id),
         jobs=tuple(session.scalars(jobs)),
     )
+
+
+@patient
+def gone_flows(db: Database) -> tuple[GoneFlow, ...]:
+    """Flows that died with jobs in work, whether anything of these was dispatched or not; by their first job."""
+    query = sa.select(Job, Holder).join(Holder, Holder.owner_id == Job.owner_id).where(Job.state.not_in(TERMINAL))
+    with db.read() as session:
+        rows = list(session.execute(query.order_by(Job.job_id)))
+        dead = dead_among(session, {holder.owner_id: holder for _, holder in rows}.values())
+        jobs: dict[str, list[str]] = {}
+        for job, holder in rows:
+            if holder.owner_id in dead:
+                jobs.setdefault(holder.owner_id, []).append(job.job_id)
+        return tuple(GoneFlow(owner, _flow_run_id(session, owner), tuple(left)) for owner, left in jobs.items())
+
+
+def _flow_run_id(session: Session, owner_id: str) -> str:
+    run = session.get(FlowRun, owner_id)
+    return run.flow_run_id if run is not None else ""
 
 
 @patient

@@ -1,7 +1,7 @@
 """What runs that died have left in the cluster, the database and the store, and how it is mended.
 
-Plain functions, used by `samaflow doctor --cluster` and by the scheduled `reconcile`. Nothing that a live flow works on
-is touched, and nothing of another store's or another database's runs.
+Used by `samaflow doctor --cluster` and by the scheduled `reconcile`, which mends the same without a cluster. Nothing
+that a live flow works on is touched, and nothing of another store's or another database's runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import sql
 from edits.errors import SamaflowError
 from edits.storage import Store, read_status, valid_marker, workers_of
-from sql import ENDED, DispatchState, Unfinished
+from sql import ENDED, DispatchState, GoneFlow, Unfinished
 from tasks.attempts import attempt_told_by
 from tasks.kubernetes_api import Cluster
 from tasks.kubernetes_job import SELECTOR, JobView, job_view_of
@@ -26,8 +26,10 @@ UPLOAD_DAYS = 1.0
 LATE = timedelta(days=1)
 """For so long after its end a dispatch is looked at for workers that ended after it did."""
 
-Restart = Callable[[Unfinished], str]
-"""Starts the flow of a dispatch again; says what it did, or raises what keeps it from doing so."""
+FIX = "samaflow doctor --cluster --fix, or the deployment reconcile"
+
+Restart = Callable[[GoneFlow], str]
+"""Starts a flow that died again; says what it did, or raises what keeps it from doing so."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Leftover:
     """One thing that is left over."""
 
     kind: str
-    """`job`, `claim`, `flow`, `worker`, `marker` or `upload`."""
+    """`job`, `claim`, `flow`, `worker`, `marker`, `upload`, `scratch` or `part`."""
     subject: str
     detail: str
     remedy: str
@@ -60,6 +62,7 @@ class Leftovers:
         running = {job.dispatch_id for job in jobs}
         found += [self._dispatch(item, item.dispatch.dispatch_id in running, mend) for item in unfinished.values()]
         return [item for item in found if item is not None] + [
+            *self._flows({job for item in unfinished.values() for job in item.jobs}, mend),
             *self._workers(mend),
             *self._markers(mend),
             *self._uploads(mend),
@@ -84,7 +87,7 @@ class Leftovers:
             assert self._cluster is not None
             self._cluster.delete_job(job.name, job.uid)
         why = "every job that needed it has ended" if unfinished is not None else "no dispatch that is open needs it"
-        return Leftover("job", job.name, f"runs for nobody: {why}", "samaflow doctor --cluster --fix deletes it", mend)
+        return Leftover("job", job.name, f"runs for nobody: {why}", f"deleted by {FIX}", mend)
 
     def _stranger(self, job: JobView) -> Leftover | None:
         """A Job of this store whose dispatch the database does not know: most likely the wrong database is asked."""
@@ -113,19 +116,30 @@ class Leftovers:
             )
             state = DispatchState.WITHDRAWN if not item.jobs else DispatchState.FAILED
             self._end(name, state, why)
-        return Leftover("claim", name, "its flow is gone and it holds chunks", "samaflow doctor --cluster --fix", mend)
+        return Leftover("claim", name, "its flow is gone and it holds chunks", FIX, mend)
 
     def _flow(self, item: Unfinished, running: bool, mend: bool) -> Leftover:
         """Its jobs wait and its flow is gone: only a flow can go on with them, and it adopts what runs."""
-        where = "its pods go on" if running else "nothing of it runs"
-        detail = f"the flow of {len(item.jobs)} jobs ({item.jobs[0]}, ...) is gone; {where}"
+        return self._gone(
+            item.flow, item.dispatch.dispatch_id, "its pods go on" if running else "nothing of it runs", mend
+        )
+
+    def _flows(self, dispatched: set[str], mend: bool) -> Iterator[Leftover]:
+        """Flows that died while they split, stitched or published: no dispatch speaks for these jobs."""
+        for flow in sql.gone_flows(self._db):
+            if dispatched.isdisjoint(flow.jobs):
+                yield self._gone(flow, flow.jobs[0], "nothing of it runs", mend)
+
+    def _gone(self, flow: GoneFlow, subject: str, where: str, mend: bool) -> Leftover:
+        more = ", ..." if len(flow.jobs) > 1 else ""
+        detail = f"the flow of {len(flow.jobs)} jobs ({flow.jobs[0]}{more}) is gone; {where}"
         remedy = "run the manifest again: samaflow edit or submit; it takes over what runs"
-        if not mend or self._restart is None or not item.flow_run_id:
-            return Leftover("flow", item.dispatch.dispatch_id, detail, remedy)
+        if not mend or self._restart is None or not flow.flow_run_id:
+            return Leftover("flow", subject, detail, remedy)
         try:
-            return Leftover("flow", item.dispatch.dispatch_id, detail, self._restart(item), True)
+            return Leftover("flow", subject, detail, self._restart(flow), True)
         except SamaflowError as error:
-            return Leftover("flow", item.dispatch.dispatch_id, f"{detail}; {error}", remedy)
+            return Leftover("flow", subject, f"{detail}; {error}", remedy)
 
     def _end(self, dispatch_id: str, state: DispatchState, reason: str) -> None:
         """Taken over first, so that a flow that has just come back keeps it."""
@@ -151,7 +165,7 @@ class Leftovers:
             sql.record_attempt(self._db, attempt_told_by(status))
         subject = f"{dispatch_id}/{index}.{attempt}" + (f".{worker}" if worker else "")
         detail = f"ended after its dispatch: {status.gpu_seconds:.0f} GPU-seconds are not recorded"
-        yield Leftover("worker", subject, detail, "samaflow doctor --cluster --fix records it", mend)
+        yield Leftover("worker", subject, detail, f"recorded by {FIX}", mend)
 
     def _markers(self, mend: bool) -> Iterator[Leftover]:
         """Chunks that are edited and that the database does not know to be."""
@@ -163,9 +177,7 @@ class Leftovers:
                 continue
             if mend:
                 sql.record_chunk_done(self._db, marker)
-            yield Leftover(
-                "marker", key, "edited, and not recorded", "samaflow doctor --cluster --fix records it", mend
-            )
+            yield Leftover("marker", key, "edited, and not recorded", f"recorded by {FIX}", mend)
         if unknown:
             detail = f"{len(unknown)} edited chunks are in no recorded plan ({min(unknown)}, ...)"
             yield Leftover(
@@ -178,6 +190,4 @@ class Leftovers:
             if mend:
                 self._store.abort_upload(upload)
             since = f"{upload.begun:%Y-%m-%d %H:%M}"
-            yield Leftover(
-                "upload", upload.path, f"begun {since} and never finished", "samaflow doctor --cluster --fix", mend
-            )
+            yield Leftover("upload", upload.path, f"begun {since} and never finished", FIX, mend)

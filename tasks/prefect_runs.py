@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from edits.errors import BusyError, SamaflowError, StateError
-from sql import Unfinished
+from sql import GoneFlow
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -27,6 +27,10 @@ ANSWERS_WITHIN = 5.0
 AWAITED = 600.0
 """Seconds for which the end of a run waits for a server that is away."""
 
+
+AGAIN = "samaflow-again-"
+"""A tag begins so that says how often a run was started again."""
+AGAIN_AT_MOST = 5
 
 WAITING_FOR_SERVER = (
     f"everything is done, but Prefect's server does not answer: waiting for it, at most {AWAITED / 60:.0f} minutes, to "
@@ -102,34 +106,45 @@ def this_run_is_cancelled() -> bool:
     return state_of(str(context.flow_run.id)) is RunState.CANCELLED
 
 
-def start_again(item: Unfinished) -> str:
-    """Run the flow of a dispatch again, once for each flow that died; it adopts what still runs.
+def start_again(flow: GoneFlow) -> str:
+    """Run a flow that died again, once for each that did; it adopts what still runs.
 
     Raises:
         BusyError: Prefect says that the run goes on, or will.
-        StateError: it was cancelled, or it was no run of a deployment.
+        StateError: it was cancelled, it was no run of a deployment, or it died so often that something must be wrong.
         SamaflowError: the server does not answer.
     """
     from prefect.client.orchestration import get_client
 
-    state = state_of(item.flow_run_id)
-    if state in (RunState.COMING, RunState.RUNNING):
-        raise BusyError(f"Prefect says that flow run {item.flow_run_id} is {state}: it is left to Prefect")
+    state = state_of(flow.flow_run_id)
     if state is RunState.CANCELLED:
-        raise StateError(f"flow run {item.flow_run_id} was cancelled: its jobs are cancelled, not run again")
+        raise StateError(f"flow run {flow.flow_run_id} was cancelled: its jobs are cancelled, not run again")
     try:
         with get_client(sync_client=True) as client:
-            old = client.read_flow_run(UUID(item.flow_run_id))
+            old = client.read_flow_run(UUID(flow.flow_run_id))
             if old.deployment_id is None:
                 raise StateError(
-                    f"flow run {item.flow_run_id} was no run of a deployment, so it cannot be started again"
+                    f"flow run {flow.flow_run_id} was no run of a deployment, so it cannot be started again"
                 )
-            key = f"samaflow-again-{item.owner_id}"
+            if state in (RunState.COMING, RunState.RUNNING):
+                raise BusyError(f"Prefect says that flow run {flow.flow_run_id} is {state}: it is left to Prefect")
+            tag = _next_tag(flow, old.tags)
+            key = f"samaflow-again-{flow.owner_id}"
             again = client.create_flow_run_from_deployment(
-                old.deployment_id, parameters=old.parameters, idempotency_key=key, tags=["samaflow-reconcile"]
+                old.deployment_id, parameters=old.parameters, idempotency_key=key, tags=["samaflow-reconcile", tag]
             )
     except SamaflowError:
         raise
     except Exception as error:
-        raise BusyError(f"Prefect's server cannot start flow run {item.flow_run_id} again now: {error}") from error
+        raise BusyError(f"Prefect's server cannot start flow run {flow.flow_run_id} again now: {error}") from error
     return f"flow run {again.id} goes on with it"
+
+
+def _next_tag(flow: GoneFlow, tags: Iterable[str]) -> str:
+    """The tag that counts how often a run was started again."""
+    before = max((int(tag.removeprefix(AGAIN)) for tag in tags if tag.startswith(AGAIN)), default=0)
+    if before >= AGAIN_AT_MOST:
+        raise StateError(
+            f"flow run {flow.flow_run_id} was started again {before} times and died each time: its log may say why"
+        )
+    return f"{AGAIN}{before + 1}"

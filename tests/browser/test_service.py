@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import sqlite3
 import urllib.error
 import urllib.request
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -192,6 +196,36 @@ def test_a_stop_in_the_middle_loses_nothing_and_the_next_start_goes_on(screen: S
     service.start()
     assert "go on where they stopped" in service.said()
     wait_until(lambda: len(deliverables(service)) == before + 2, "both files", RUN_SECONDS)
+
+
+def test_a_run_whose_process_is_killed_is_started_again_and_only_goes_on(service: Service) -> None:
+    before = len(deliverables(service))
+    edit = {"source": "clip.mp4", "instruction": "paint it", "editor": "sama", "steps": 20}
+    killed = start(service, "edit-video", edit)
+    wait_until(lambda: bool(service.folder.job_in("editing", "sama")), "the edit to begin", RUN_SECONDS)
+    job = service.folder.job_in("editing", "sama")
+    with closing(sqlite3.connect(service.folder.path / ".samaflow/samaflow.db")) as db:
+        query = "SELECT pid FROM owner JOIN edit_job USING (owner_id) WHERE job_id = ?"
+        (pid,) = db.execute(query, (job,)).fetchone()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: state(service, killed) == "CRASHED", "the worker to say that the run crashed", RUN_SECONDS)
+    mended = start(service, "reconcile", {})
+    wait_until(lambda: state(service, mended) == "COMPLETED", "the cleaner", RUN_SECONDS)
+    wait_until(lambda: len(deliverables(service)) == before + 1, "the deliverable", RUN_SECONDS)
+    again = prefect(service, "flow_runs/filter", {"flow_runs": {"tags": {"all_": ["samaflow-again-1"]}}})
+    assert len(again) == 1
+    assert service.folder.ask("status", job)["state"] == "delivered"
+
+
+def start(service: Service, flow: str, parameters: dict[str, object]) -> str:
+    """Make a run of a deployment; its id."""
+    deployment = prefect(service, f"deployments/name/{flow}/{flow}")["id"]
+    made = prefect(service, f"deployments/{deployment}/create_flow_run", {"parameters": parameters})
+    return str(made["id"])
+
+
+def state(service: Service, run: str) -> str:
+    return str(prefect(service, f"flow_runs/{run}")["state_type"])
 
 
 def test_a_schedule_fires_by_itself_and_one_that_cannot_run_names_what_is_wrong(service: Service) -> None:

@@ -96,6 +96,18 @@ def test_a_dead_owners_chunks_stay_held_until_its_dispatch_is_adopted(db: sql.Da
     assert sql.claim(db, dispatch("d2"), [A], mine).held == {A: "d1"}
 
 
+def test_a_dead_flow_is_told_with_its_jobs_that_have_not_ended(db: sql.Database) -> None:
+    alive, dead = sql.this_process(), gone(sql.this_process())
+    for number, owner in enumerate((dead, dead, alive, dead), start=1):
+        job_id = str(number) * 16
+        recorded_job(db, job_id, "abc", line=number + 2)
+        sql.take_job(db, job_id, owner)
+    sql.change_state(db, "4" * 16, JobState.FAILED, "it broke")
+    assert sql.gone_flows(db) == (sql.GoneFlow("gone", "", ("1" * 16, "2" * 16)),)
+    sql.record_flow_run(db, dead, sql.FlowRunRecord("run-1", "f", "me", {}, "1", {}, "l"))
+    assert [flow.flow_run_id for flow in sql.gone_flows(db)] == ["run-1"]
+
+
 def test_a_live_owners_dispatch_is_not_adoptable(db: sql.Database) -> None:
     sql.claim(db, dispatch(), [A], sql.this_process())
     assert sql.adoptable(db, [A]) == []

@@ -14,7 +14,7 @@ from edits import wire
 from edits.errors import BusyError
 from edits.job import JobState
 from edits.storage import Store, read_status, status_path, workers_of
-from sql import DispatchState, Unfinished
+from sql import DispatchState, GoneFlow
 from tasks.leftovers import Leftovers, Restart
 from tests.fakes.cluster.clock import SimulatedClock
 from tests.fakes.cluster.faults import FlowKilledError
@@ -59,7 +59,7 @@ def test_a_live_flow_leaves_nothing_over(world: World) -> None:
 
 
 def test_the_flow_of_jobs_that_wait_is_started_again_and_its_pods_go_on(world: World) -> None:
-    started: list[Unfinished] = []
+    started: list[GoneFlow] = []
     with world.flow() as flow:
         edit_until_killed(world, flow, 20)
         sql.record_flow_run(flow.run.db, flow.run.owner, sql.FlowRunRecord("run-1", "f", "me", {}, "1", {}, "l"))
@@ -67,7 +67,7 @@ def test_the_flow_of_jobs_that_wait_is_started_again_and_its_pods_go_on(world: W
     assert (found.kind, found.mended) == ("flow", False)
     assert "its pods go on" in found.detail
 
-    def restart(item: Unfinished) -> str:
+    def restart(item: GoneFlow) -> str:
         started.append(item)
         return "started"
 
@@ -83,7 +83,7 @@ def test_a_flow_that_prefect_keeps_is_left_to_prefect(world: World) -> None:
     with world.flow() as flow:
         edit_until_killed(world, flow, 20)
 
-    def restart(item: Unfinished) -> str:
+    def restart(item: GoneFlow) -> str:
         raise BusyError("Prefect says that it runs")
 
     (found,) = leftovers(world, restart).find(mend=True)

@@ -29,6 +29,7 @@ from flows.cli import app
 from flows.doctor import Finding
 from flows.edit_manifest import edit_manifest
 from flows.edit_video import edit_video
+from flows.reconcile import reconcile
 from flows.restyle_library import restyle_library
 from flows.results import Results
 from flows.review_job import ReviewOutcome, review_job
@@ -41,7 +42,7 @@ from tasks.conclude import RowResult, Summary
 from tasks.forecast import Forecast, RowForecast
 from tasks.library import FileResult, LibraryResult
 
-FORMS = (edit_video, edit_manifest, restyle_library, review_job, settle_reviews, train_sama)
+FORMS = (edit_video, edit_manifest, restyle_library, review_job, settle_reviews, reconcile, train_sama)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -66,7 +67,7 @@ def test_the_worker_loads_neither_prefect_nor_a_database() -> None:
 def test_every_deployment_points_at_a_flow() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {deployment["name"] for deployment in deployments} == {
-        *("edit-manifest", "edit-video", "restyle-library", "review-job", "settle-reviews", "train-sama"),
+        *("edit-manifest", "edit-video", "restyle-library", "review-job", "settle-reviews", "train-sama", "reconcile"),
         *("edit-manifest-kubernetes", "edit-video-kubernetes", "restyle-library-kubernetes"),
         *("review-job-kubernetes", "settle-reviews-kubernetes", "reconcile-kubernetes"),
     }
