@@ -17,11 +17,13 @@ commands = typer.Typer()
 
 @commands.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all of this machine's.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI.")] = 4200,
     pages_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the review pages.")] = 4201,
     runs: Annotated[int, typer.Option(min=1, help="Flow runs at once.")] = 2,
-    prefect_database: Annotated[str, typer.Option(help="Prefect's database URL; empty: SQLite.")] = "",
+    prefect_database: Annotated[
+        str, typer.Option(help="sqlite+aiosqlite:// or postgresql+asyncpg:// URL; empty: SQLite here.")
+    ] = "",
 ) -> None:
     """Start everything on this machine: Prefect server, deployments, a worker, review pages. Ctrl-C stops it."""
     with problems():

@@ -6,7 +6,9 @@ on from the store, chunk by chunk.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,21 +17,29 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import typer
 
-from edits.errors import BusyError, PermanentError, SettingsError
-from edits.settings import Settings
+from edits.errors import BusyError, PermanentError, SettingsError, shortened
+from edits.settings import Settings, redacted
 from flows.prefect_here import die_with_parent, service_file
 
 START_SECONDS = 180.0
 """A Prefect server on a slow disk takes most of a minute to make its database."""
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.5
+
+EVERYWHERE = "0.0.0.0"
+"""The host that stands for all addresses of this machine."""
+_ERROR = re.compile(r"^[\w.]*(?:Error|Exception)\b: .+", re.MULTILINE)
+"""The last line of a traceback."""
+DATABASES = ("sqlite+aiosqlite://", "postgresql+asyncpg://")
+"""Those that Prefect can use."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +57,36 @@ class Service:
 
     @property
     def ui(self) -> str:
-        return f"http://{_reachable(self.host)}:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     @property
     def pages(self) -> str:
-        return f"http://{_reachable(self.host)}:{self.pages_port}"
+        return f"http://{self.address}:{self.pages_port}"
+
+    @property
+    def address(self) -> str:
+        """What links name: of all addresses the one by which other machines reach this one."""
+        return own_address() if self.host == EVERYWHERE else self.host
 
 
 def serve(settings: Settings, service: Service) -> None:
     """Start everything, say where it is, and wait until asked to stop (Ctrl-C or SIGTERM).
 
     Raises:
-        SettingsError: a port that is taken, or an address that is not this machine's.
+        SettingsError: a port that is taken, an address that is not this machine's, a database that Prefect cannot use.
         PermanentError: a part that ended by itself; the message names its log.
-        BusyError: the Prefect server did not come up in time.
+        BusyError: the Prefect server did not come up in time, or another `samaflow serve` works in this folder.
     """
+    _check_database(service.database)
     if service.port == service.pages_port:
         raise SettingsError(f"--pages-port: {service.pages_port} is the Prefect server's --port; give another one")
-    for port in (service.port, service.pages_port):
-        _require_free(service.host, port)
+    with alone(settings, service):
+        for port in (service.port, service.pages_port):
+            _require_free(service.host, port)
+        _serve(settings, service)
+
+
+def _serve(settings: Settings, service: Service) -> None:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -96,6 +117,11 @@ def _start(settings: Settings, service: Service, parts: _Parts, stopping: thread
     resumed = resume()
     worker = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "samaflow"]
     parts.start("worker", [*worker, "--limit", str(service.runs)], environ)
+    if service.host == EVERYWHERE:
+        typer.echo(
+            f"It listens on every address of this machine; links name it {service.address}. Whoever reaches it may "
+            "use it, unless PREFECT_SERVER_API_AUTH_STRING asks for a password."
+        )
     typer.echo(f"Prefect UI    {service.ui}  ({len(names)} deployments)")
     typer.echo(f"review pages  {service.pages}")
     typer.echo(f"health        {service.pages}/metrics (Prometheus)")
@@ -158,7 +184,9 @@ class _Parts:
         for name, process in self._processes.items():
             if process.poll() is not None:
                 log = self.folder / f"{name}.log"
-                raise PermanentError(f"the {name} ended with exit code {process.returncode}: its log is {log}")
+                raise PermanentError(
+                    f"the {name} ended with exit code {process.returncode}{_last_error(log)}: its log is {log}"
+                )
 
     def stop(self) -> None:
         """The worker and its flow runs at once, so that none reports a failure that is none; the others in peace."""
@@ -172,6 +200,12 @@ class _Parts:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 _kill_tree(process)
+
+
+def _last_error(log: Path) -> str:
+    """The last exception in a log, in brackets, with a space before."""
+    found = _ERROR.findall(log.read_text(encoding="utf-8", errors="replace"))
+    return f" ({shortened(redacted(found[-1]), 200)})" if found else ""
 
 
 def _kill_tree(process: subprocess.Popen[bytes]) -> None:
@@ -188,11 +222,53 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+# -- one a folder ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def alone(settings: Settings, service: Service) -> Iterator[None]:
+    """Inside, no other `samaflow serve` works in this folder: two would share one database, and each other's runs.
+
+    Raises:
+        BusyError: one does; the message names it.
+    """
+    folder = settings.state_folder / "serve"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise BusyError(
+                f"`samaflow serve` runs in this folder already: {lock.read() or 'it is just starting'}. Use that one, "
+                "or stop it first, or start this one in another folder"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}, {service.ui}")
+        lock.flush()
+        yield
+
+
 # -- addresses --------------------------------------------------------------------------------------------------------
 
 
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+def own_address() -> str:
+    """This machine's address towards others; 127.0.0.1 where it has none. Nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # kept for documentation (RFC 5737): only the way there is asked for
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+    return address
+
+
+def _check_database(url: str) -> None:
+    if url and not url.startswith(DATABASES):
+        raise SettingsError(
+            f"--prefect-database {redacted(url)}: Prefect cannot use it. Write sqlite+aiosqlite:////folder/prefect.db "
+            "or postgresql+asyncpg://user:password@host/name, or leave it out for SQLite in this folder"
+        )
 
 
 def _require_free(host: str, port: int) -> None:

@@ -20,6 +20,7 @@ from playwright.sync_api import Locator, expect
 from tests.browser.conftest import Screen, Service, others
 from tests.fakes.clips import write_clip
 from tests.fakes.command import wait_until
+from tests.fakes.prefect_server import free_port
 
 pytestmark = pytest.mark.browser
 
@@ -196,6 +197,14 @@ def test_a_stop_in_the_middle_loses_nothing_and_the_next_start_goes_on(screen: S
     service.start()
     assert "go on where they stopped" in service.said()
     wait_until(lambda: len(deliverables(service)) == before + 2, "both files", RUN_SECONDS)
+
+
+def test_a_second_service_in_the_same_folder_names_the_first(service: Service) -> None:
+    second = service.folder.run("serve", "--port", str(free_port()), "--pages-port", str(free_port()))
+    assert second.returncode == 2
+    assert f"process {service.process.pid}, {service.ui}" in second.stderr
+    note = service.folder.path / ".samaflow" / "serve" / "api_url"
+    assert note.read_text(encoding="utf-8").strip() == f"{service.ui}/api"
 
 
 def test_a_run_whose_process_is_killed_is_started_again_and_only_goes_on(service: Service) -> None:

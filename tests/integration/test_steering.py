@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +17,8 @@ from typer.testing import CliRunner
 import sql
 from edits.job import JobState
 from flows.cli import app
+from flows.command import settings_here
+from flows.serve import Service, alone
 from tasks.gpu_hours import GpuHours
 from tests.fakes.cluster.clock import SimulatedClock
 from tests.fakes.cluster.flow import video
@@ -65,11 +69,30 @@ def test_the_server_of_a_service_that_runs_here_is_taken(folder: Folder) -> None
         (("notify", "nonsense"), "WEBHOOK: 'nonsense' is no web address"),
         (("serve", "--port", "4300", "--pages-port", "4300"), "--pages-port: 4300 is the Prefect server's --port"),
         (("serve", "--host", "300.1.1.1"), "--host 300.1.1.1: is no address of this machine"),
+        (("serve", "--prefect-database", "nonsense://u:secret@x"), "nonsense://u:***@x: Prefect cannot use it. Write"),
     ],
 )
 def test_an_address_that_cannot_be_is_named(command: tuple[str, ...], said: str) -> None:
     done = CliRunner().invoke(app, command)
     assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+
+
+def test_a_second_service_in_one_folder_names_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = Service(port=4300, pages_port=4301)
+    with alone(settings_here(), first):
+        second = CliRunner().invoke(app, ("serve", "--port", "4302", "--pages-port", "4303"))
+    assert second.exit_code == 2
+    assert f"runs in this folder already: process {os.getpid()}, http://127.0.0.1:4300." in second.stderr
+    with alone(settings_here(), first):
+        pass
+
+
+def test_links_of_a_service_that_listens_everywhere_name_an_address_of_this_machine() -> None:
+    address = Service(host="0.0.0.0").address
+    assert address != "0.0.0.0"
+    with socket.socket() as probe:
+        probe.bind((address, 0))
 
 
 # -- pausing and limits, with scripted pods ---------------------------------------------------------------------------
