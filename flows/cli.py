@@ -71,7 +71,7 @@ def edit(
 ) -> None:
     """Edit every row of a manifest and publish the deliverables. After a crash the same command goes on."""
     with problems():
-        _refuse_unusable(manifest)
+        _refuse_unusable(manifest, store=store, executor=None if executor == "as set" else executor)
 
     def flow() -> Summary:
         from flows.edit_manifest import edit_manifest
@@ -92,18 +92,22 @@ def edit(
     _run_flow(flow, as_json=as_json, store=store)
 
 
-def _refuse_unusable(manifest: str) -> None:
-    """Say what is no manifest before Prefect is loaded, and its server started, for nothing.
+def _refuse_unusable(manifest: str, **overrides: object) -> None:
+    """Say what is no manifest, and what no workers can run with, before Prefect is loaded, and its server started, for
+    nothing.
 
     Raises:
         ManifestError: the file cannot be read, or nothing in it can be used.
+        SettingsError: settings that cannot be used, `overrides` among them.
     """
     from edits.manifest import read_manifest
+    from tasks.executors import check_executor
     from tasks.intake import read_manifest_file
 
     if not manifest.startswith(("file:", "s3:")):
         path = Path(manifest).absolute()
         read_manifest(read_manifest_file(path, manifest), path.name)
+    check_executor(settings_here(**overrides))
 
 
 @app.command()
