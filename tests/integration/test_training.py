@@ -87,6 +87,26 @@ class Two:
         return EXAMPLES.example(number % 2)
 
 
+def test_the_matrices_of_blocks_are_stepped_by_muon_and_go_on_to_the_same_bits(tmp_path: Path) -> None:
+    def trained_by(run: Path, steps: int, optimizer: str) -> dict[str, torch.Tensor]:
+        mine = networks()
+        train(mine, EXAMPLES, replace(settings(steps), optimizer=optimizer), run, lambda progress: None)
+        return mine.transformer.state_dict()
+
+    whole = trained_by(tmp_path / "whole", 3, "muon")
+    trained_by(tmp_path / "parts", 2, "muon")
+    resumed = trained_by(tmp_path / "parts", 3, "muon")
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+    before, step = networks().transformer.state_dict(), trained_by(tmp_path / "one", 1, "muon")
+    by_adamw = trained_by(tmp_path / "adamw", 1, "adamw")
+    matrices = {name for name, tensor in step.items() if name.startswith("blocks.") and tensor.dim() == 2}
+    assert len(matrices) == 10 * TRANSFORMER.num_layers
+    assert {name for name, tensor in step.items() if not torch.equal(tensor, by_adamw[name])} == matrices
+    moved = step["blocks.0.attn1.to_q.weight"] - before["blocks.0.attn1.to_q.weight"]
+    singular = torch.linalg.svdvals(moved)
+    assert singular[0] < 1.5 * singular[4], "an update of one size in every direction that the gradient has"
+
+
 def test_a_lora_is_trained_alone_goes_on_to_the_same_bits_and_is_a_file_like_others(tmp_path: Path) -> None:
     def trained_by(run: Path, steps: int) -> SamaTransformer3DModel:
         mine = networks()
