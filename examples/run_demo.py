@@ -1,4 +1,4 @@
-"""What `make demo` runs: draws the clip, lays the example manifests beside it and edits the first of them.
+"""What `make demo` runs: draws two clips, lays the example manifests beside them and edits the first of them.
 
     python examples/run_demo.py FOLDER
 
@@ -14,24 +14,27 @@ import sys
 from pathlib import Path
 
 from draw_clip import draw_clip
+from draw_world import draw_world
 
+CLIPS = {"clip": draw_clip, "world": draw_world}
 MANIFESTS = ("demo.csv", "dailies.csv")
 
 
 def prepare(folder: Path) -> None:
-    """The clip (drawn aside, so that an interrupted drawing is not taken for a clip) and the manifests."""
+    """The clips (drawn aside, so that an interrupted drawing is not taken for a clip) and the manifests."""
     folder.mkdir(parents=True, exist_ok=True)
-    clip, part = folder / "clip.mp4", folder / "clip.part.mp4"
-    if not clip.exists():
-        print(f"drawing {clip}", flush=True)
-        draw_clip(part)
-        part.replace(clip)
+    for name, draw in CLIPS.items():
+        clip, part = folder / f"{name}.mp4", folder / f"{name}.part.mp4"
+        if not clip.exists():
+            print(f"drawing {clip}", flush=True)
+            draw(part)
+            part.replace(clip)
     for name in MANIFESTS:
         shutil.copyfile(Path(__file__).with_name(name), folder / name)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Draw the example clip and edit it.")
+    parser = argparse.ArgumentParser(description="Draw the example clips and edit them.")
     parser.add_argument("folder", type=Path, help="where everything goes, e.g. demo")
     folder: Path = parser.parse_args().folder
     prepare(folder)

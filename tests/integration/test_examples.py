@@ -1,7 +1,8 @@
-"""The example clip is what the README promises: frames, times, cuts, sound, tags; and the same every time."""
+"""The example clips are what the README promises: frames, times, cuts, sound, tags; and the same every time."""
 
 from __future__ import annotations
 
+import csv
 import runpy
 from collections.abc import Callable
 from fractions import Fraction
@@ -10,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from scenedetect import ContentDetector, detect
+
+from sama_model.training.world.samples import drawn
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "draw_clip.py"
 
@@ -78,3 +83,32 @@ def test_no_two_frames_of_a_shot_are_alike():
     pictures = list(load(SHOT_FRAMES=(2, 2, 2))["pictures"]())
     assert len(pictures) == 6
     assert all((first != second).mean() > 0.1 for first, second in pairwise(pictures))
+
+
+# -- the drawn world --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def world() -> dict[str, Any]:
+    return runpy.run_path(str(SCRIPT.with_name("draw_world.py")))
+
+
+def test_the_world_clip_is_three_held_out_scenes_enlarged(world: dict[str, Any], tmp_path: Path):
+    world["draw_world"](tmp_path / "world.mp4")
+    with av.open(str(tmp_path / "world.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert container.streams.video[0].average_rate == 12
+    assert len(frames) == 87
+    small = np.stack([cv2.resize(frame, (56, 32), interpolation=cv2.INTER_AREA) for frame in frames])
+    scenes = np.concatenate([drawn(world["plan"](shot), world["RULES"]).source for shot in range(3)])
+    assert np.abs(small.astype(int) - scenes).mean() < 4, "levels: the enlarging and the encoder"
+
+
+def test_the_manifest_asks_what_the_held_out_samples_ask(world: dict[str, Any]):
+    with SCRIPT.with_name("demo.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["source"] == "world.mp4"]
+    asked = [(row["start"], row["end"], row["instruction"]) for row in rows]
+    kinds = ("background", "restyle", "remove")
+    plans = [world["plan"](shot, kind) for shot, kind in enumerate(kinds)]
+    assert asked == [(f"f{29 * shot}", f"f{29 * shot + 29}", plan.instruction) for shot, plan in enumerate(plans)]
+    assert [plan.source for plan in plans] == [world["plan"](shot).source for shot in range(3)]

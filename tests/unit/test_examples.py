@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def validated(data: bytes, name: str, folder: Path) -> tuple[tuple[ManifestRow, 
     return validate_rows(read_manifest(data, name), build_catalogue(settings), DELIVERABLES, settings, trust, folder)
 
 
-@pytest.mark.parametrize(("name", "rows"), [("demo.csv", 3), ("dailies.csv", 4)])
+@pytest.mark.parametrize(("name", "rows"), [("demo.csv", 5), ("dailies.csv", 4)])
 def test_every_row_of_the_example_manifests_is_valid(name: str, rows: int, tmp_path: Path):
     good, errors = validated((ROOT / "examples" / name).read_bytes(), name, tmp_path)
     assert [str(error) for error in errors] == []
@@ -34,10 +35,11 @@ def test_every_row_of_the_example_manifests_is_valid(name: str, rows: int, tmp_p
 
 def test_the_demo_shows_three_editors_and_a_lossless_deliverable():
     lines = (ROOT / "examples" / "demo.csv").read_text(encoding="utf-8").splitlines()
-    assert [line.split(",")[2:5] for line in lines[1:]] == [
-        ["sama", "tiny", "h264"],
-        ["grade", "", "h264"],
-        ["passthrough", "", "ffv1"],
+    rows = list(csv.DictReader(lines))
+    assert [(row["editor"], row["weights"], row["deliverable"]) for row in rows] == [
+        *[("sama", "pico", "h264")] * 3,
+        ("grade", "", "h264"),
+        ("passthrough", "", "ffv1"),
     ]
 
 
