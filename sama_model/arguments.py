@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -92,3 +93,17 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError(f"guidance is a finite number, not {recipe.guidance}; 1 leaves it out")
     if not (math.isfinite(recipe.step_cache) and recipe.step_cache >= 0):
         raise ValueError(f"a step cache's threshold is finite and not negative, not {recipe.step_cache}; 0 is none")
+
+
+def check_returned(returned: Any, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a callback returned, by name; nothing for None. Raises ValueError for what cannot take a tensor's place."""
+    if not isinstance(returned, Mapping | None):
+        raise ValueError(f"a callback returns tensors by name, or None, not {type(returned).__name__}")
+    for name, tensor in (returned or {}).items():
+        if name not in named:
+            raise ValueError(f"a callback can replace {', '.join(named)}, not {name!r}")
+        wanted, found = tuple(named[name].shape), tuple(getattr(tensor, "shape", ()))
+        if not isinstance(tensor, Tensor) or found != wanted or tensor.dtype != named[name].dtype:
+            kind = f"{tensor.dtype} {found}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise ValueError(f"a callback's {name} are {named[name].dtype} {wanted}, not {kind}")
+    return dict(returned or {})

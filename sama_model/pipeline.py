@@ -27,7 +27,15 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
-from sama_model.arguments import check_finite, check_frames, check_noise, check_prompt, check_recipe, check_size
+from sama_model.arguments import (
+    check_finite,
+    check_frames,
+    check_noise,
+    check_prompt,
+    check_recipe,
+    check_returned,
+    check_size,
+)
 from sama_model.config import Recipe
 from sama_model.encoders import (
     decode_latents,
@@ -58,6 +66,14 @@ StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], Mapping[str, Tensor] |
 """diffusers' callback: (pipeline, step, timestep, tensors by name) -> those that it replaces, if any."""
 
 
+class _InterruptedError(Exception):
+    """A callback asked to stop after this step."""
+
+    def __init__(self, state: Joint) -> None:
+        super().__init__()
+        self.state = state
+
+
 @dataclass
 class SamaPipelineOutput(BaseOutput):  # type: ignore[misc]
     """What one call makes."""
@@ -77,6 +93,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
     model_cpu_offload_seq = "text_encoder->transformer->vae"
     _optional_components: ClassVar = ["tokenizer", "text_encoder"]
     _callback_tensor_inputs: ClassVar = ["latents", "semantic"]
+    _interrupt = False
     tiled = False
     """Whether the VAE works on tiles: the official default, an approximation."""
     branches_in_turn = False
@@ -167,6 +184,7 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
                 strict; an edit that is not finite; several processes and nothing that makes their noise the same.
             CombinationError: a saving that the transformer's set-up excludes.
         """
+        self._interrupt = False
         recipe = Recipe(num_inference_steps, guidance_scale, shift, guided, step_cache)
         check_frames(frames)
         check_prompt(prompt, prompt_embeds, self.transformer.config.text_dim)
@@ -201,15 +219,27 @@ class SamaPipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
                     return None
                 named = {"latents": state.video, "semantic": state.semantic}
                 given = {name: named[name] for name in callback_on_step_end_tensor_inputs}
-                changed = named | dict(callback_on_step_end(self, i, schedule.timesteps[i], given) or {})
-                return Joint(changed["latents"], changed["semantic"])
+                returned = callback_on_step_end(self, i, schedule.timesteps[i], given)
+                changed = named | check_returned(returned, named)
+                replaced = Joint(changed["latents"], changed["semantic"])
+                if self._interrupt:
+                    raise _InterruptedError(replaced)
+                return replaced
 
             start = Joint(*self.placed(noise.video, noise.semantic))
-            edit = denoise(self.network(), start, conditions, recipe, stepped, reuse)
+            try:
+                edit = denoise(self.network(), start, conditions, recipe, stepped, reuse)
+            except _InterruptedError as interrupted:
+                edit = interrupted.state
         decoded = self.decode(edit.video)
         edited: npt.NDArray[Any] = deep_frames_of(decoded) if deep else frames_of(decoded)
         self.maybe_free_model_hooks()
         return SamaPipelineOutput(edited if framing is None else framing.trimmed(edited), edit.video)
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether a callback has asked to go no further: `pipeline._interrupt = True`, as everywhere in diffusers."""
+        return self._interrupt
 
     # -- stages -------------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,40 @@ def test_a_callback_that_says_nothing_replaces_nothing(pipeline: SamaPipeline) -
     assert torch.equal(latents(pipeline, callback_on_step_end=lambda *_: None), latents(pipeline))
 
 
+def test_a_callback_stops_the_run_as_everywhere_in_diffusers(pipeline: SamaPipeline) -> None:
+    seen: list[Tensor] = []
+
+    def stop(pipe: SamaPipeline, i: int, t: Tensor, tensors: dict[str, Tensor]) -> None:
+        seen.append(tensors["latents"])
+        pipe._interrupt = i == 1
+
+    stopped = latents(pipeline, callback_on_step_end=stop)
+    assert len(seen) == 2
+    assert torch.equal(stopped, seen[-1])
+    assert not torch.equal(latents(pipeline), stopped), "the next run is whole"
+    assert not pipeline.interrupt
+
+
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [
+        ({"prompt_embeds": torch.zeros(1)}, "can replace latents, semantic, not 'prompt_embeds'"),
+        (
+            {"latents": torch.zeros(1, 16, 1, 4, 6)},
+            r"latents are .*, not torch\.float32 \(1, 16, 1, 4, 6\)",
+        ),
+        (
+            {"semantic": torch.zeros(1, 65, 1152, dtype=torch.float64)},
+            r"semantic are .*, not torch\.float64",
+        ),
+        (torch.zeros(1), "tensors by name, or None, not Tensor"),
+    ],
+)
+def test_what_a_callback_returns_must_fit(pipeline: SamaPipeline, returned: object, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        latents(pipeline, callback_on_step_end=lambda *_: returned)
+
+
 def test_a_callback_cannot_ask_for_what_there_is_not(pipeline: SamaPipeline) -> None:
     with pytest.raises(ValueError, match="given latents, semantic, not prompt_embeds"):
         latents(pipeline, callback_on_step_end_tensor_inputs=["prompt_embeds"])
