@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edits.errors import ClusterError, ClusterSetupError, SamaflowError
+from edits.errors import ClusterError, ClusterSetupError, SamaflowError, SettingsError
 from edits.settings import Settings
 from tasks.cluster_checks import (
     RIGHTS,
@@ -64,12 +64,14 @@ def examine_cluster(cluster: Cluster, settings: Settings) -> list[Finding]:
         SettingsError: the Job template cannot be used.
     """
     denied = [right for right in RIGHTS if not cluster.may(right.verb, right.group, right.resource)]
-    job = load_template(settings).job(RoundOrder("doctor", "", 1, (0,), 1))
+    template = load_template(settings)
+    job = template.job(RoundOrder("doctor", "", 1, (0,), 1))
     pod = job["spec"]["template"]["spec"]
     gpu = settings.kubernetes_gpu_resource
     return [
         _version(cluster),
         check_rights(denied, cluster.namespace),
+        _store(template),
         _admission(cluster, job),
         _unless_forbidden("GPU nodes", lambda: check_nodes(cluster.nodes(), pod, gpu)),
         _unless_forbidden("quota", lambda: check_quotas(cluster.quotas(), pod)),
@@ -105,6 +107,14 @@ def _unless_forbidden(subject: str, look: Callable[[], Finding]) -> Finding:
         return look()
     except ClusterSetupError as error:
         return Finding(subject, "warning", f"not known: {error}", "ask somebody who may look")
+
+
+def _store(template: Template) -> Finding:
+    try:
+        template.check_store()
+    except SettingsError as error:
+        return _broken("pods' store", error)
+    return Finding("pods' store", "fine", template.settings.store)
 
 
 def _broken(subject: str, error: SamaflowError) -> Finding:

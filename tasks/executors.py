@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from edits.errors import SettingsError
 from edits.settings import Settings
-from edits.trust import local_path
 from tasks.executor import Executor
-from tasks.kubernetes_job import Template, load_template
+from tasks.kubernetes_job import load_template
 from tasks.local import LocalExecutor
 from tasks.shard import worker_variables
 
@@ -38,17 +34,5 @@ def check_executor(settings: Settings) -> None:
     Raises:
         SettingsError: a template that cannot be used, or a store that pods do not see.
     """
-    if settings.executor != "kubernetes":
-        return
-    template = load_template(settings)
-    if settings.store.startswith("file:") and not _is_mounted(template, local_path(settings.store)):
-        raise SettingsError(
-            f"[store] uri {settings.store}: pods do not see this machine's folders. Set it to s3://bucket/prefix, or "
-            f"mount the folder in {settings.kubernetes_job_template} at its own path."
-        )
-
-
-def _is_mounted(template: Template, folder: Path) -> bool:
-    containers = template.body["spec"]["template"]["spec"]["containers"]
-    mounts = [mount["mountPath"] for container in containers for mount in container.get("volumeMounts") or ()]
-    return any(folder.is_relative_to(mount) for mount in mounts)
+    if settings.executor == "kubernetes":
+        load_template(settings).check_store()

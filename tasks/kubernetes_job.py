@@ -17,6 +17,7 @@ import yaml
 
 from edits.errors import SettingsError
 from edits.settings import Settings
+from edits.trust import local_path
 from tasks.executor import RoundOrder
 from tasks.kubernetes_pods import moment
 from tasks.shard import worker_variables
@@ -71,6 +72,17 @@ class Template:
         spec["template"]["metadata"].setdefault("labels", {}).update(labels)
         self._fill_pod(spec["template"]["spec"], order, avoid)
         return body
+
+    def check_store(self) -> None:
+        """Refuse a store in a folder that no container mounts at its own path. Raises SettingsError."""
+        uri = self.settings.store
+        containers = self.body["spec"]["template"]["spec"]["containers"]
+        mounts = [mount["mountPath"] for container in containers for mount in container.get("volumeMounts") or ()]
+        if uri.startswith("file:") and not any(local_path(uri).is_relative_to(mount) for mount in mounts):
+            raise SettingsError(
+                f"[store] uri {uri}: pods do not see this machine's folders. Set it to s3://bucket/prefix, or mount "
+                f"the folder in {self.place} at its own path."
+            )
 
     def _queue(self) -> dict[str, str]:
         queue = self.settings.kubernetes_queue

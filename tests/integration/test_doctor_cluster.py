@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from flows.cli import app
@@ -23,6 +24,7 @@ from tests.fakes.cluster.cluster import FakeCluster
 pytestmark = pytest.mark.kubernetes
 
 GPU = "nvidia.com/gpu"
+TEMPLATE = Path(__file__).parents[2] / "k8s" / "job_template.yaml"
 
 
 @dataclass
@@ -57,6 +59,16 @@ def install(folder: Path, digest: str) -> None:
     (folder / "big" / "card.json").write_bytes(card_json(InstalledWeights(card)))
 
 
+def mounting(folder: Path, path: Path) -> Path:
+    """The Job template with this machine's folder in its pods, at its own path."""
+    body = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+    (worker,) = body["spec"]["template"]["spec"]["containers"]
+    worker["volumeMounts"].append({"name": "here", "mountPath": str(folder)})
+    body["spec"]["template"]["spec"]["volumes"].append({"name": "here", "hostPath": {"path": str(folder)}})
+    path.write_text(yaml.safe_dump(body), encoding="utf-8")
+    return path
+
+
 @pytest.fixture
 def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
     """A healthy cluster: GPU nodes, a quota, a bound volume with the weights that the flow side knows."""
@@ -84,6 +96,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
         set_variables(
             SAMAFLOW_EXECUTOR="kubernetes",
             SAMAFLOW_STORE=str(tmp_path / "store"),
+            SAMAFLOW_KUBERNETES_JOB_TEMPLATE=str(mounting(tmp_path, tmp_path / "template.yaml")),
             SAMAFLOW_WEIGHTS_FOLDER=str(tmp_path / "weights"),
         )
         yield Setup(cluster, tmp_path, volume, set_variables)
@@ -161,6 +174,14 @@ def test_weights_with_another_digest_are_found_in_the_volume(setup: Setup) -> No
     install(setup.volume, "cd" * 32)
     detail = setup.ask(1)["weights in the volume"]["detail"]
     assert detail == "big has digest cdcdcdcdcdcdcdcd, rows are planned for abababababababab"
+
+
+def test_a_store_in_a_folder_that_pods_do_not_mount_is_said_before_any_pod_is_started(setup: Setup) -> None:
+    setup.set(SAMAFLOW_KUBERNETES_JOB_TEMPLATE=str(TEMPLATE))
+    found = setup.ask(1)
+    assert "pods do not see this machine's folders. Set it to s3://" in found["pods' store"]["detail"]
+    assert "first mend pods' store" in found["probe"]["detail"]
+    assert setup.cluster.jobs() == []
 
 
 def test_a_store_that_pods_cannot_reach_is_found_by_a_pod(setup: Setup) -> None:
