@@ -62,6 +62,7 @@ def test_scripted_pods_through_a_schedule_of_faults(seed: int, tmp_path: Path) -
         lives = world.endure(videos, havoc)
         world.rest()
         print(f"seed {seed}: {lives} lives, {world.elapsed:.0f} s, {[fault.kind for fault in havoc.done]}")  # noqa: T201
+        havoc.calm()
         clean(world, cluster_of(world.cluster.server))
         assert_nothing_is_lost(world, videos)
     assert paid(world.recorded_seconds()) == pytest.approx(paid(world.script.gpu_seconds))
@@ -86,6 +87,7 @@ def test_real_workers_on_s3_through_a_schedule_of_faults(
             lives = world.endure(videos, havoc)
             world.rest()
             print(f"seed {seed}: {lives} lives, {world.elapsed:.0f} s, {[fault.kind for fault in havoc.done]}")  # noqa: T201
+            havoc.calm()
             clean(world, cluster_of(world.cluster.server))
             assert_nothing_is_lost(world, videos)
         pods.close()

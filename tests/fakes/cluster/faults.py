@@ -164,6 +164,10 @@ class Havoc:
         elif kind == "duplicate":
             controller.duplicate(pod)
 
+    def calm(self) -> None:
+        """Whatever storm goes on is over: what is asked from now on is answered."""
+        self._storm_until = 0.0
+
     def _trouble(self, address: object) -> str | int | None:
         if self.cluster.clock.now() >= self._storm_until or self._draw.random() > 0.7:
             return None
