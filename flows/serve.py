@@ -25,6 +25,7 @@ from pathlib import Path
 import psutil
 import typer
 
+import sql
 from edits.errors import BusyError, PermanentError, SettingsError, shortened
 from edits.settings import Settings, redacted
 from flows.prefect_here import die_with_parent, service_file
@@ -73,11 +74,13 @@ def serve(settings: Settings, service: Service) -> None:
     """Start everything, say where it is, and wait until asked to stop (Ctrl-C or SIGTERM).
 
     Raises:
+        DatabaseError: samaflow's own database does not answer, or has no tables.
         SettingsError: a port that is taken, an address that is not this machine's, a database that Prefect cannot use.
         PermanentError: a part that ended by itself; the message names its log.
         BusyError: the Prefect server did not come up in time, or another `samaflow serve` works in this folder.
     """
     _check_database(service.database)
+    sql.open_database(settings.database).close()  # what is wrong with it is said here, and not by every run
     if service.port == service.pages_port:
         raise SettingsError(f"--pages-port: {service.pages_port} is the Prefect server's --port; give another one")
     with alone(settings, service):

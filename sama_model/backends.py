@@ -19,7 +19,7 @@ from diffusers.models.attention_dispatch import (
 )
 from torch import Tensor
 
-from sama_model.errors import first_sentence
+from sama_model.wording import first_sentence
 
 FA3, FA3_FP8 = "fa3_fwd", "fa3_fwd_fp8"
 """The second rounds queries, keys and values to eight bits: an approximation."""
@@ -84,12 +84,11 @@ def set_exact_backend(model: ModelMixin, name: str, device: torch.device) -> Non
         )
     if HUB in name:
         raise BackendError(f"attention back end '{name}' fetches a program while it runs: take one that is installed")
+    chosen = backend(name)
     query = torch.zeros(1, 8, 2, model.config.head_dim, device=device, dtype=model.dtype)
     try:
-        dispatch_attention_fn(query, query, query, backend=backend(name))
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        if isinstance(error, BackendError):
-            raise
+        dispatch_attention_fn(query, query, query, backend=chosen)
+    except (RuntimeError, ValueError) as error:
         raise BackendError(
             f"attention back end '{name}' cannot be used on this {device.type} in {model.dtype}: "
             f"{first_sentence(error)}; 'native' always works"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -27,7 +26,7 @@ from sama_model.cards import RELEASED
 from sama_model.config import Needs, TransformerSizes, WeightsCard
 from sama_model.errors import WeightsError
 from sama_model.folders import STEMS, begun_digest, read_tokenizer, tokenizer_digest
-from sama_model.installed import CARD_FILE, PARTIAL, InstalledWeights, card_json, check_name
+from sama_model.installed import CARD_FILE, InstalledWeights, card_json, check_name, written_aside
 from sama_model.keys import text_encoder_keys, transformer_keys, vae_keys
 from sama_model.pipeline import SamaPipeline
 from sama_model.sizes import text_encoder_sizes, transformer_sizes, vae_sizes
@@ -40,8 +39,8 @@ from sama_model.weights import (
     empty_text_encoder,
     empty_transformer,
     empty_vae,
-    listed,
 )
+from sama_model.wording import listed
 
 SHARD_BYTES = 4 * 2**30
 
@@ -109,7 +108,7 @@ def convert(
     tokenizer = _tokenizer(released.tokenizer)
     networks = open_networks(released, heads, statistics)
     dtypes = {network.folder: _only_dtype(network, dtype) for network in networks}
-    with _aside(target) as aside:
+    with written_aside(target) as aside:
         total = sum(_elements(network) * dtypes[network.folder].itemsize for network in networks)
         count = Counter(progress, total)
         parts = {
@@ -178,19 +177,6 @@ def _elements(network: Network) -> int:
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    """A folder to write in, which becomes `target` when all is written, and goes when something fails."""
-    aside = target.with_name(f"{target.name}{PARTIAL}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 class Counter:

@@ -7,8 +7,3 @@ class WeightsError(ValueError):
 
 class DeviceTooSmallError(RuntimeError):
     """The device has not enough memory for the smallest exact profile: only another device helps."""
-
-
-def first_sentence(error: Exception) -> str:
-    """What a library says, without the advice that it goes on with."""
-    return str(error).strip().split("\n")[0].split(". ")[0].removesuffix(".")

@@ -22,11 +22,12 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, UMT5EncoderModel
 
 from sama_model.encoders import PROMPT_PREFIX
-from sama_model.errors import WeightsError, first_sentence
+from sama_model.errors import WeightsError
 from sama_model.installed import LORA_FILE
 from sama_model.tensorfiles import StoredTensor, open_files
 from sama_model.transformer import SamaTransformer3DModel
-from sama_model.weights import TIED_EMBEDDING, add_to_digest, check_tensors, dtype_name, listed
+from sama_model.weights import TIED_EMBEDDING, add_to_digest, check_tensors, dtype_name
+from sama_model.wording import first_sentence, listed
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,12 +113,30 @@ def folder_of(name: str, weights_folder: Path | None) -> Path:
     return weights_folder / name
 
 
+@contextmanager
+def written_aside(target: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes `target` when all is written, and goes when something fails."""
+    aside = target.with_name(f"{target.name}{PARTIAL}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """In 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_lora_file(folder: Path, lora: Lora) -> None:
     """Compare the LoRA's file in `folder` with what its card says. Raises WeightsError."""
     path = folder / LORA_FILE
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); make the weights again") from error
     if found != lora.sha256:

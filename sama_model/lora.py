@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sama_model.errors import WeightsError
 from sama_model.tensorfiles import open_file
-from sama_model.weights import listed
+from sama_model.wording import counted, listed
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,7 @@ def check_lora(state: Mapping[str, Tensor], transformer: nn.Module) -> None:
                 wrong.append(f"{name} is {found} wide, the layer {expected}")
         elif part.startswith(("A.", "B.")) and tensor.shape != (layers[layer].out_features,):
             wrong.append(f"{name} is {tuple(tensor.shape)}, the layer {layers[layer].out_features} wide")
-    if unknown or wrong:
-        kinds = (("for layers that are not there", unknown), ("of another width", wrong))
-        problems = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds if names)
+    if problems := counted({"for layers that are not there": unknown, "of another width": wrong}):
         raise WeightsError(f"this LoRA was made for another network than {type(transformer).__name__}: {problems}")
     if not ranks:
         raise WeightsError("this file holds no low-rank factors, so that nothing would be added: give a LoRA")
@@ -76,9 +74,7 @@ def _check_factors(ranks: Mapping[str, Mapping[str, int]]) -> None:
     unequal = [
         f"{layer} (A {of['A']}, B {of['B']})" for layer, of in ranks.items() if len(of) == 2 and of["A"] != of["B"]
     ]
-    if halves or unequal:
-        kinds = (("missing", halves), ("factors of unequal rank", unequal))
-        problems = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds if names)
+    if problems := counted({"missing": halves, "factors of unequal rank": unequal}):
         raise WeightsError(f"this LoRA's file is not whole, {problems}; fetch it again")
 
 

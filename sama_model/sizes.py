@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from sama_model.config import TextEncoderSizes, TransformerSizes, VaeSizes
 from sama_model.errors import WeightsError
 from sama_model.keys import sama_keys
-from sama_model.weights import Shaped, listed
+from sama_model.weights import Shaped
+from sama_model.wording import listed
 
 WAN_HEAD_DIM = 128
 

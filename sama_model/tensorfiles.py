@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sama_model.errors import WeightsError, first_sentence
-from sama_model.weights import listed
+from sama_model.errors import WeightsError
+from sama_model.wording import first_sentence, listed
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,

@@ -41,6 +41,7 @@ from sama_model.rows import Rows, share_of
 from sama_model.semantic import SemanticHead, SigLIPFeatMLP
 from sama_model.text import BlockText, TextRows, of_branches, text_keys, without_padding
 from sama_model.tokens import CONDITION, SEMANTIC, TARGET, Joint, Rotary, TokenLayout, joint_rotary, unpatchify
+from sama_model.wording import counted
 
 MAX_POSITIONS = 1024
 
@@ -129,8 +130,7 @@ class SamaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMix
         if "dtype" not in kwargs and "torch_dtype" not in kwargs:
             kwargs["dtype"] = stored_dtype(Path(pretrained_model_name_or_path) / (kwargs.get("subfolder") or ""))
         model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
-        kinds = (("missing", info["missing_keys"]), ("unexpected", info["unexpected_keys"]))
-        if problems := "; ".join(f"{len(names)} {kind}: {', '.join(sorted(names))}" for kind, names in kinds if names):
+        if problems := counted({"missing": info["missing_keys"], "unexpected": info["unexpected_keys"]}):
             raise WeightsError(f"{pretrained_model_name_or_path}: not the weights of {cls.__name__}: {problems}")
         return (model, info) if wanted else model
 

@@ -21,6 +21,8 @@ from sama_model.installed import (
     check_name,
     folder_of,
     read_card,
+    sha256_of,
+    written_aside,
 )
 from sama_model.lora import check_lora, warn_left_out
 from sama_model.pipeline import SamaPipeline
@@ -52,8 +54,7 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
     if lora.suffix != ".safetensors":
         raise WeightsError(f"{lora}: a LoRA is read from a .safetensors file, not from '{lora.suffix}'")
     _check_fits(lora, base)
-    with lora.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(lora)
     whole = hashlib.sha256(json.dumps([under.card.digest, digest, scale]).encode()).hexdigest()
     card = replace(
         under.card,
@@ -65,12 +66,9 @@ def add_lora(base: Path, lora: Path, scale: float, target: Path) -> InstalledWei
         seconds_per_frame=under.card.seconds_per_frame * TURBO["turbo"].steps / (2 * PRESETS["quality"].steps),
     )
     installed = InstalledWeights(card, under.parts, under.configs, base.name, Lora(digest, scale))
-    aside = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    shutil.copyfile(lora, aside / LORA_FILE)
-    (aside / CARD_FILE).write_bytes(card_json(installed))
-    aside.rename(target)
+    with written_aside(target) as aside:
+        shutil.copyfile(lora, aside / LORA_FILE)
+        (aside / CARD_FILE).write_bytes(card_json(installed))
     return installed
 
 

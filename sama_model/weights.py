@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -23,6 +22,7 @@ from sama_model.config import TextEncoderSizes, TransformerSizes, VaeSizes
 from sama_model.errors import WeightsError
 from sama_model.keys import sama_keys, text_encoder_keys, transformer_keys, vae_keys
 from sama_model.transformer import SamaTransformer3DModel
+from sama_model.wording import counted
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -49,13 +49,6 @@ class LatentStatistics:
 
 
 TIED_EMBEDDING = {"encoder.embed_tokens.weight": "shared.weight"}
-
-LISTED = 200
-"""Names written out a kind in an error, those of a network's blocks as one: far more than a network has. A file of
-other things could hold any number."""
-
-NUMBERED = re.compile(r"(\D*?\.)(\d+)(\..*)", re.DOTALL)
-"""Before, the number, after: the first number that stands between dots."""
 
 
 # -- digests ----------------------------------------------------------------------------------------------------------
@@ -160,10 +153,9 @@ def check_tensors(model: nn.Module, tensors: Mapping[str, Shaped], keys: Mapping
         for name, mine in keys.items()
         if name in tensors and tuple(tensors[name].shape) != tuple(ours[mine].shape)
     ]
-    if not (missing or unexpected or wrong):
+    problems = counted({"missing": missing, "unexpected": unexpected, "wrong shape": wrong})
+    if not problems:
         return
-    kinds = (("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong))
-    problems = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds if names)
     only_wan = set(missing) == set(sama_keys()) and not (unexpected or wrong)
     remedy = ": plain Wan, without what SAMA adds; give sama_14b_ema.safetensors too" if only_wan else ""
     raise WeightsError(f"these weights are not those of {type(model).__name__}: {problems}{remedy}")
@@ -178,29 +170,6 @@ def _filled(
     state |= {second: state[first] for second, first in (tied or {}).items()}
     model.load_state_dict(state, strict=True, assign=True)
     return model.requires_grad_(False).eval()
-
-
-def listed(names: Iterable[str]) -> str:
-    """The names, sorted; of those that differ in the number of a block alone one: `blocks.{0-38,40}.ffn.0.bias`."""
-    numbers: dict[tuple[str, str], list[int]] = {}
-    for name in names:
-        match = NUMBERED.fullmatch(name)
-        numbers.setdefault((match[1], match[3]) if match else (name, ""), []).extend([int(match[2])] if match else [])
-    folded = [before + ranges(found) + after for (before, after), found in sorted(numbers.items())]
-    rest = f" and {len(folded) - LISTED} more" if len(folded) > LISTED else ""
-    return ", ".join(folded[:LISTED]) + rest
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """`7`, or `{0-4,7}`; nothing for none."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    said = ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-    return said if said.isdigit() else f"{{{said}}}" if said else ""
 
 
 def dtype_name(dtype: torch.dtype) -> str:

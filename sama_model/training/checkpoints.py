@@ -6,7 +6,6 @@ RUN/00000500/checkpoint.json    the marker: step, digest of the settings, sha256
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sama_model.errors import WeightsError
+from sama_model.installed import sha256_of
 
 MARKER = "checkpoint.json"
 KEPT = 2
@@ -40,7 +40,7 @@ def write(run: Path, step: int, settings: str, save: Callable[[Path], object]) -
     folder.mkdir(parents=True)
     save(folder)
     files = tuple(
-        (path.relative_to(folder).as_posix(), sha256(path)) for path in sorted(folder.rglob("*")) if path.is_file()
+        (path.relative_to(folder).as_posix(), sha256_of(path)) for path in sorted(folder.rglob("*")) if path.is_file()
     )
     marked(folder, Checkpoint(step, settings, files))
     for old in whole(run)[:-KEPT]:
@@ -82,7 +82,7 @@ def newest(run: Path, settings: Callable[[int], str]) -> tuple[Path, Checkpoint]
         )
     for name, digest in checkpoint.files:
         path = folder / name
-        if not path.is_file() or sha256(path) != digest:
+        if not path.is_file() or sha256_of(path) != digest:
             raise WeightsError(f"{path}: missing or changed since it was written; remove {folder} to go on before it")
     return folder, checkpoint
 
@@ -91,8 +91,3 @@ def read(marker: Path) -> Checkpoint:
     """The marker as a record."""
     fields = json.loads(marker.read_text())
     return Checkpoint(fields["step"], fields["settings"], tuple((name, digest) for name, digest in fields["files"]))
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

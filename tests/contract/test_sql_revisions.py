@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from alembic.script import ScriptDirectory
 import sql
 from edits.errors import BusyError, DatabaseError
 from edits.media.records import Check, StreamDigest
+from edits.settings import load_settings
+from flows.serve import Service, serve
 from sql.migrations.lock import LOCK
 from sql.models import METADATA, ArtifactStream, Chunk, DailyUsage, JobModel, Share
 from sql.revisions import config, head
@@ -208,10 +211,13 @@ def test_what_a_dead_flow_held_does_not_stop_a_migration(db: sql.Database) -> No
 # -- PostgreSQL alone -------------------------------------------------------------------------------------------------
 
 
-def test_an_empty_postgresql_database_gets_its_tables_only_when_asked(postgresql: Server) -> None:
+def test_an_empty_postgresql_database_gets_its_tables_only_when_asked(postgresql: Server, tmp_path: Path) -> None:
     url = postgresql.create("nobodys")
     with pytest.raises(DatabaseError, match=r"has no tables of samaflow's: .*run `samaflow doctor --migrate`"):
         sql.open_database(url)
+    with pytest.raises(DatabaseError, match="has no tables of samaflow's"):
+        serve(replace(load_settings(tmp_path, {}, {}), database=url), Service("127.0.0.1", 4200, 4201, 2, ""))
+    assert list(tmp_path.iterdir()) == [], "nothing was started"
     db = sql.connect(url)
     sql.migrate(db)
     db.close()

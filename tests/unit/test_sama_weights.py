@@ -22,11 +22,11 @@ from sama_model.weights import (
     empty_text_encoder,
     empty_transformer,
     empty_vae,
-    listed,
     load_text_encoder,
     load_transformer,
     load_vae,
 )
+from sama_model.wording import listed
 
 SMALL_VAE = VaeSizes(base_dim=8, num_res_blocks=1)
 
