@@ -251,3 +251,22 @@ def _like(position: Position | None, frame: int, index: FrameIndex) -> str:
         ticks = index.pts[frame] - index.pts[0] if frame < index.frames else index.duration / index.time_base
         return f"f{frame} ({float(ticks * index.time_base):.3f}s)"
     return f"f{frame}"
+
+
+# -- as deliverables state it -----------------------------------------------------------------------------------------
+
+
+def timecode_of(index: FrameIndex, start: int) -> str | None:
+    """The source's timecode at frame `start`; None without a start timecode or a rate that timecode counts."""
+    if index.timecode is None or index.rate is None:
+        return None
+    try:
+        first = parse_position(index.timecode)
+        nominal = nominal_rate(index.rate)
+        if not isinstance(first, Timecode) or not nominal:
+            return None
+        if first.drop and (index.rate.denominator == 1 or nominal not in DROP_FRAME_RATES):
+            return None
+        return written(timecode_at(count(first, nominal) + start, nominal, first.drop))
+    except CellError:
+        return None

@@ -9,9 +9,8 @@ from pathlib import Path
 import sql
 from edits.errors import OutputError
 from edits.job import EditJob, JobState
-from edits.media.encode import timecode_of
 from edits.media.records import FrameIndex
-from edits.timecode import end_frame, nominal_rate, parse_position, start_frame, timecode_at, written
+from edits.timecode import end_frame, nominal_rate, parse_position, start_frame, timecode_at, timecode_of, written
 from edits.timeline.clip import Clip, media_of
 from edits.timeline.cut import OTIO_SUFFIXES, edl_text, read_cut
 from edits.timeline.edl import Replacement, conformed

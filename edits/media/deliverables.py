@@ -11,7 +11,7 @@ import av
 from edits.errors import OutputError
 from edits.media.formats import FORMATS, base_name, stored_format
 from edits.media.pictures import FIRST, SUFFIX
-from edits.media.records import HDR_TRANSFERS, Colour, FrameIndex
+from edits.media.records import HDR_TRANSFERS, Colour, FrameIndex, Mastering
 
 _MS = 1000
 
@@ -76,6 +76,8 @@ class Deliverable:
         variable = {"bf": "0"} if index.rate is None and self.codec == "libx264" else {}
         alpha = {"alpha_bits": "16"} if index.carries_alpha and self.codec == "prores_ks" else {}
         params = {"x265-params": _x265(index, threads, frames)} if self.codec == "libx265" else {}
+        if self.codec == "libx264" and index.mastering:
+            params = {"x264-params": ":".join(_grading(index.mastering, "mastering-display", "cll"))}
         return {**dict(self.options), **variable, **alpha, **params}
 
     def recipe(self, index: FrameIndex, threads: int, frames: int) -> str:
@@ -114,14 +116,21 @@ def _x265(index: FrameIndex, threads: int, frames: int) -> str:
         words.append("bframes=0")
     if index.colour.transfer in HDR_TRANSFERS:
         words += ["repeat-headers=1", "hdr10-opt=1"] if index.colour.transfer == "smpte2084" else ["repeat-headers=1"]
-    grading = index.mastering
-    if grading and grading.primaries and grading.luminance:
+    if index.mastering:
+        words += _grading(index.mastering, "master-display", "max-cll")
+    return ":".join(words)
+
+
+def _grading(grading: Mastering, display: str, light: str) -> list[str]:
+    """What ST 2086 and CTA-861.3 say, as x264 and x265 both write it, each under its own names."""
+    words = []
+    if grading.primaries and grading.luminance:
         red, green, blue, white = (_point(grading.primaries[at : at + 2]) for at in (0, 2, 4, 6))
         darkest, brightest = (round(light * 10_000) for light in grading.luminance)
-        words.append(f"master-display=G{green}B{blue}R{red}WP{white}L({brightest},{darkest})")
-    if grading and grading.light_level:
-        words.append(f"max-cll={grading.light_level[0]},{grading.light_level[1]}")
-    return ":".join(words)
+        words.append(f"{display}=G{green}B{blue}R{red}WP{white}L({brightest},{darkest})")
+    if grading.light_level:
+        words.append(f"{light}={grading.light_level[0]},{grading.light_level[1]}")
+    return words
 
 
 def _point(chromaticity: tuple[Fraction, ...]) -> str:
@@ -244,15 +253,6 @@ def subtitles_for(index: FrameIndex, suffix: str) -> tuple[int, ...]:
     return tuple(stream.index for stream in index.subtitles if stream.codec in SUBTITLES.get(suffix, ()))
 
 
-GRADED = (".mp4", ".mov")
-"""Containers whose header says what an HDR picture was graded on; others leave that to the codec."""
-
-
-def holds_grading(entry: Deliverable, suffix: str) -> bool:
-    """Whether the deliverable can state the mastering display and the light levels."""
-    return suffix in GRADED or entry.codec == "libx265"
-
-
 def left_out(index: FrameIndex, suffix: str, entry: Deliverable) -> tuple[str, ...]:
     """What the source holds and the deliverable does not, in words."""
     kept = subtitles_for(index, suffix)
@@ -262,9 +262,7 @@ def left_out(index: FrameIndex, suffix: str, entry: Deliverable) -> tuple[str, .
         if stream.index not in kept
     )
     sounds = ("the sound: pictures hold none",) if suffix == SUFFIX and index.audio else ()
-    graded = index.mastering is None or holds_grading(entry, suffix)
-    grading = () if graded else (f"HDR metadata ({entry.codec} in {suffix} files states none)",)
-    return (*index.not_carried, *subtitles, *sounds, *grading)
+    return (*index.not_carried, *subtitles, *sounds)
 
 
 def writable_suffixes(deliverable: str, index: FrameIndex) -> tuple[str, ...]:

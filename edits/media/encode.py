@@ -14,20 +14,21 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from edits.errors import CellError, OutputError
+from edits.errors import OutputError
 from edits.media.ahead import Ahead
 from edits.media.audio import carried, span_of
 from edits.media.beside import carried_streams, kept_chapters, kept_metadata
 from edits.media.boxes import state_grading
 from edits.media.colour import tags_of
 from edits.media.convert import Converter
-from edits.media.deliverables import GRADED, deliverable_for, muxer, writable_suffixes
+from edits.media.deliverables import Deliverable, deliverable_for, muxer, writable_suffixes
 from edits.media.files import aside, writing
 from edits.media.formats import Plane
 from edits.media.pictures import SUFFIX, pack, picture_pattern
+from edits.media.pngchunks import state_in_pictures
 from edits.media.reader import indexed_alpha, source_of
 from edits.media.records import FrameIndex, StitchRequest
-from edits.timecode import DROP_FRAME_RATES, Timecode, count, nominal_rate, parse_position, timecode_at, written
+from edits.timecode import timecode_of
 
 _LARGEST_TIMESCALE = 2**31 - 1
 _KEPT_TAGS = ("language", "title", "handler_name", "comment")
@@ -100,23 +101,56 @@ class Writer:
         return picture_pattern(self._folder, self.path)
 
     def _video_stream(self, request: StitchRequest) -> Any:
+        """The stream; `_encoder` is what encodes it: its own, but where the stream is made after a model."""
         index, entry = request.index, deliverable_for(request.deliverable, request.index)
-        options = entry.options_for(index, request.encoder_threads, request.end - request.start)
-        stream: Any = self._container.add_stream(entry.codec, rate=average_rate(index), options=options)
-        context = stream.codec_context
-        stream.width, stream.height, stream.pix_fmt = index.width, index.height, entry.pixel_format(index)
-        stream.time_base = context.time_base = index.time_base
-        context.sample_aspect_ratio = index.sample_aspect_ratio
-        context.flags |= _FRAME_DURATION
-        context.thread_count, context.thread_type = request.encoder_threads, "AUTO"
         tags = self._tags = tags_of(entry.colour(index))
         self._volume = _COLOUR_VOLUMES.get(tags.matrix, _ELSEWHERE) if entry.codec == "dnxhd" else None
+        if self.path.suffix == ".mkv" and entry.codec == "ffv1" and index.mastering:
+            context: Any = av.CodecContext.create(entry.codec, "w")
+            context.framerate, context.options = average_rate(index), self._options(request, entry)
+            self._describe(context, request, entry)
+            self._encoder = context
+            stream = self._container.add_stream_from_template(self._graded_model(request, entry))
+        else:
+            stream = self._added(self._container, request, entry)
+            self._encoder = stream.codec_context
+        stream.time_base = index.time_base
+        stream.metadata.update(start_tags(index, request.start))
+        return stream
+
+    def _added(self, container: Any, request: StitchRequest, entry: Deliverable) -> Any:
+        rate, options = average_rate(request.index), self._options(request, entry)
+        stream: Any = container.add_stream(entry.codec, rate=rate, options=options)
+        self._describe(stream.codec_context, request, entry)
+        return stream
+
+    def _options(self, request: StitchRequest, entry: Deliverable) -> dict[str, str]:
+        return entry.options_for(request.index, request.encoder_threads, request.end - request.start)
+
+    def _describe(self, context: Any, request: StitchRequest, entry: Deliverable) -> None:
+        """Tell an encoder what the pictures are."""
+        index, tags = request.index, self._tags
+        context.width, context.height, context.pix_fmt = index.width, index.height, entry.pixel_format(index)
+        context.time_base, context.sample_aspect_ratio = index.time_base, index.sample_aspect_ratio
+        context.flags |= _FRAME_DURATION
+        context.thread_count, context.thread_type = request.encoder_threads, "AUTO"
         context.colorspace, context.color_range = tags.matrix, tags.range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
         if entry.codec == "libx265" and self.path.suffix != ".mkv":
             context.codec_tag = "hvc1"
-        stream.metadata.update(start_tags(index, request.start))
-        return stream
+
+    def _graded_model(self, request: StitchRequest, entry: Deliverable) -> Any:
+        """A stream that states the grading. Matroska's muxer writes what a stream states, encoders here state nothing,
+        and a stream that was read from an MP4 header does: so one of a single frame is written aside, and read."""
+        path = self._stack.enter_context(_gone_afterwards(self._aside.with_suffix(".model.mp4")))
+        with av.open(str(path), "w", format="mp4") as container:
+            stream = self._added(container, request, entry)
+            frame = av.VideoFrame(request.index.width, request.index.height, entry.pixel_format(request.index))
+            frame.pts, frame.time_base = 0, request.index.time_base
+            container.mux([*stream.encode(frame), *stream.encode()])
+        assert request.index.mastering is not None
+        state_grading(path, request.index.mastering)
+        return self._stack.enter_context(av.open(str(path))).streams.video[0]
 
     def _copy_of(self, stream: Any) -> Any:
         copy = self._container.add_stream_from_template(stream)
@@ -136,7 +170,7 @@ class Writer:
         last = following == self._index.frames
         picture.duration = self._index.last_duration if last else pts[following] - pts[number]
         with writing(self.path):
-            self._mux(self._video.encode(picture))
+            self._mux(self._encoder.encode(picture))
         return picture
 
     def _tag(self, picture: av.VideoFrame) -> None:
@@ -151,6 +185,7 @@ class Writer:
                 _state_colour_volume(packet, self._volume)
             if packet.dts is not None:
                 self._mux_carried(packet.dts * packet.time_base)
+            packet.stream = self._video
             self._container.mux(packet)
 
     def _mux_carried(self, until: Fraction | None) -> None:
@@ -163,16 +198,23 @@ class Writer:
         """Write what the encoder holds and the rest of what is carried, finish the file and give it its name."""
         try:
             with writing(self.path):
-                self._mux(self._video.encode())
+                self._mux(self._encoder.encode(None))
                 self._mux_carried(None)
                 self._container.close()
-                if self.path.suffix == SUFFIX:
-                    pack(self._folder, self._aside)
-                if self._index.mastering and self.path.suffix in GRADED:
-                    state_grading(self._aside, self._index.mastering)
+                self._finish()
                 self._aside.replace(self.path)
         finally:
             self.abandon()
+
+    def _finish(self) -> None:
+        """What is done to a file that is written: its grading is stated, pictures become an archive."""
+        grading = self._index.mastering
+        if grading and self.path.suffix in _BOXED:
+            state_grading(self._aside, grading)
+        if self.path.suffix == SUFFIX:
+            if grading:
+                state_in_pictures(self._folder, grading)
+            pack(self._folder, self._aside)
 
     def abandon(self) -> None:
         """Let go of everything and delete what is not finished."""
@@ -183,6 +225,18 @@ class Writer:
                 self._container.close()
         self._aside.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+_BOXED = (".mp4", ".mov")
+"""Containers whose header takes boxes of grading, whatever the codec."""
+
+
+@contextlib.contextmanager
+def _gone_afterwards(path: Path) -> Iterator[Path]:
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -240,22 +294,6 @@ def start_tags(index: FrameIndex, start: int) -> dict[str, str]:
     if timecode is None:
         return {}
     return {"timecode": timecode, **({"reel_name": index.reel} if index.reel else {})}
-
-
-def timecode_of(index: FrameIndex, start: int) -> str | None:
-    """The source's timecode at frame `start`; None without a start timecode or a rate that timecode counts."""
-    if index.timecode is None or index.rate is None:
-        return None
-    try:
-        first = parse_position(index.timecode)
-        nominal = nominal_rate(index.rate)
-        if not isinstance(first, Timecode) or not nominal:
-            return None
-        if first.drop and (index.rate.denominator == 1 or nominal not in DROP_FRAME_RATES):
-            return None
-        return written(timecode_at(count(first, nominal) + start, nominal, first.drop))
-    except CellError:
-        return None
 
 
 def _time(packet: av.Packet[Any]) -> Fraction:

@@ -19,8 +19,7 @@ from edits.media.audio import StreamSum, span_of, summed
 from edits.media.beside import carried_streams, kept_chapters, kept_metadata
 from edits.media.boxes import steps_of
 from edits.media.colour import Tags, tags_of
-from edits.media.deliverables import deliverable_for, holds_grading
-from edits.media.encode import timecode_of
+from edits.media.deliverables import deliverable_for
 from edits.media.faults import Faults
 from edits.media.formats import base_name
 from edits.media.index import tag_of
@@ -28,8 +27,9 @@ from edits.media.marks import Mark, Marking, digest_of, marks_path, read_marks
 from edits.media.picture import mastering_of, tags_in
 from edits.media.pictures import FIRST, SUFFIX
 from edits.media.reader import Source, opened_deliverable, source_of
-from edits.media.records import Check, Mastering, Progress, StitchRequest, Verification
+from edits.media.records import Check, Progress, StitchRequest, Verification
 from edits.media.structure import shortfall
+from edits.timecode import timecode_of
 
 _MKV_TICK = Fraction(1, 1000)
 
@@ -253,15 +253,8 @@ def _colours(request: StitchRequest, found: _Found) -> Iterator[Check]:
     for name in ("matrix", "primaries", "transfer", "range"):
         yield _check(f"colour {name}", getattr(wanted, name), getattr(found.tags, name))
     if request.index.mastering:
-        yield _grading(request, request.index.mastering, found.grading)
-
-
-def _grading(request: StitchRequest, wanted: Mastering, found: Mastering | None) -> Check:
-    """HDR metadata; where the file can hold none the record says so, and nothing is wrong."""
-    suffix = Path(request.output).suffix
-    if not holds_grading(deliverable_for(request.deliverable, request.index), suffix):
-        return Check("HDR metadata", True, f"not carried: {suffix} files with this codec state none", "not carried")
-    return _check("HDR metadata", steps_of(wanted), None if found is None else steps_of(found))
+        stated = None if found.grading is None else steps_of(found.grading)
+        yield _check("HDR metadata", steps_of(request.index.mastering), stated)
 
 
 def _beside(request: StitchRequest, found: _Found, wanted: tuple[StreamSum, ...]) -> Iterator[Check]:

@@ -358,23 +358,32 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_footage(path, constant(3, 40), MKV, size=(256, 144), **footage)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("deliverable", ["match", "h264", "prores_422_hq", "dnxhr_hqx", "ffv1"])
-def test_hdr_metadata_is_carried_and_read_back(tmp_path: Path, graded: Path, deliverable: str) -> None:
-    """FFV1 goes into MOV for it: in Matroska it could not state any."""
-    request = delivered(graded, tmp_path, deliverable)
-    assert request.index.mastering == MASTERING
-    assert index_source(Path(request.output), unheard).mastering == MASTERING
-
-
-def test_hdr_metadata_that_cannot_be_carried_is_named(tmp_path: Path, graded: Path) -> None:
-    parts, request = requests(graded, index_source(graded, unheard), tmp_path, "out.mkv", size=(128, 72))
+@pytest.mark.parametrize(
+    ("deliverable", "suffix"),
+    [
+        ("match", ".mkv"),
+        ("h264", ".mkv"),
+        ("h264", ".mp4"),
+        ("prores_422_hq", ".mov"),
+        ("dnxhr_hqx", ".mov"),
+        ("ffv1", ".mkv"),
+        ("ffv1", ".mov"),
+        ("png_sequence", ".zip"),
+    ],
+)
+def test_hdr_metadata_is_carried_and_read_back(tmp_path: Path, graded: Path, deliverable: str, suffix: str) -> None:
+    """Whatever the codec, and whatever holds it."""
+    index = index_source(graded, unheard)
+    parts, request = requests(graded, index, tmp_path, f"out{suffix}", size=(128, 72), deliverable=deliverable)
     split(parts, unheard)
     for chunk in request.chunks:
         Path(chunk.output).write_bytes(Path(chunk.input).read_bytes())
     stitch(request, unheard)
-    said = [check.expected for check in verify(request, unheard).checks if check.name == "HDR metadata"]
-    assert said == ["not carried: .mkv files with this codec state none"]
-    assert left_out(request.index, ".mkv", DELIVERABLES["ffv1"]) == ("HDR metadata (ffv1 in .mkv files states none)",)
+    found = verify(request, unheard)
+    assert [check for check in found.checks if not check.passed] == []
+    assert [check.found for check in found.checks if check.name == "HDR metadata"] == [str(MASTERING)]
+    assert index.mastering == MASTERING
+    assert sorted(path.suffix for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
 # -- a part changed, the rest untouched -------------------------------------------------------------------------------

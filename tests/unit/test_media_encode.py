@@ -8,8 +8,9 @@ from fractions import Fraction
 import pytest
 
 from edits.media.audio import span_of
-from edits.media.encode import average_rate, timecode_of
+from edits.media.encode import average_rate
 from edits.media.records import FrameIndex
+from edits.timecode import timecode_of
 from tests.unit.test_media_detail import index
 
 NTSC = Fraction(30000, 1001)
