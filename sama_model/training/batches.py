@@ -29,9 +29,10 @@ class StepNoise:
     of: int
 
     def like(self, *tensors: Tensor) -> list[Tensor]:
-        """Standard normal, one for each (B, ...), drawn on the CPU, so that it is the same on any device."""
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = [torch.randn((self.of, *tensor.shape[1:]), generator=generator) for tensor in tensors]
+        """Standard normal for each (B, ...), all on one device, which draws it: another kind would draw another."""
+        device = tensors[0].device
+        generator = torch.Generator(device).manual_seed(self.seed)
+        drawn = [torch.randn((self.of, *tensor.shape[1:]), generator=generator, device=device) for tensor in tensors]
         return [noise[list(self.places)].to(tensor) for noise, tensor in zip(drawn, tensors, strict=True)]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import cv2
 import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
@@ -222,7 +223,13 @@ class _Steps(Dataset[Drawn[Content]]):
 
 
 def ahead(draw: Callable[[int], Drawn[Content]], steps: range, workers: int) -> Iterator[Drawn[Content]]:
-    """The batches of `steps` in their order, drawn by so many processes ahead of whoever takes them."""
+    """The batches of `steps` in their order, drawn by so many processes ahead of whoever takes them.
+
+    Each of these is alone on its core: OpenCV's threads would stand in their way, and a child that is forked off cannot
+    stop those of its parent.
+    """
+    if workers:
+        cv2.setNumThreads(1)
     loader = DataLoader(
         _Steps(draw, steps),
         batch_size=None,

@@ -25,6 +25,8 @@ from sama_model.training.world.rules import WORLDS
 from sama_model.weights import LatentStatistics
 
 EDITOR_VERSION = "1"
+SHARD_BYTES = 13_000_000
+"""Of a file at most: weights that ship lie in the repository."""
 
 
 def released(networks: Networks, curriculum: Curriculum, folder: Path) -> InstalledWeights:
@@ -43,6 +45,7 @@ def released(networks: Networks, curriculum: Curriculum, folder: Path) -> Instal
         heads=curriculum.transformer.num_heads,
         statistics=statistics_of(networks.vae),
         numerics="float32",
+        shard_bytes=SHARD_BYTES,
     )
 
 

@@ -87,6 +87,8 @@ class TrainingSettings(LoopSettings):
     """Of the factors that are trained in the transformer's stead (`adapters`); 0: the transformer itself is."""
     gradient_checkpointing: bool = False
     """Blocks are computed again in the backward pass instead of kept."""
+    compile: bool = False
+    """Blocks are compiled by torch, which takes a minute at first and rounds otherwise."""
 
     def decisive(self, done: int) -> Self:
         """As in any loop; blocks that are computed again give the same numbers."""

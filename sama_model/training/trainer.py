@@ -67,6 +67,8 @@ class Networks:
             adapt(self.transformer, settings.lora_rank, settings.seed)
         if settings.gradient_checkpointing:
             self.transformer.enable_gradient_checkpointing()
+        if settings.compile:
+            self.transformer.compile_repeated_blocks(dynamic=False)
 
     def digest(self) -> str:
         """Of every parameter, in 64 hex digits: what a stage begins with decides what comes of it as its settings do.

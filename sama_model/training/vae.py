@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sama_model.config import VaeSizes
 from sama_model.training.batches import StepNoise, pixels
-from sama_model.training.data import WHOLE, Examples, Share, gathered
+from sama_model.training.data import WHOLE, Examples, Frames, Share, gathered
 from sama_model.training.linear_code import begin
 from sama_model.training.loop import Drawn, Stop, Tell, adopt, fit, never, seeded
 from sama_model.training.settings import LoopSettings
@@ -28,6 +28,8 @@ STEP = 0.1
 """Deviation of the changes of latents whose effect is measured."""
 MEASURED = 8
 """Batches, behind those of the training, on which the latents' statistics are measured."""
+STREAM = 82
+"""First word of the seeds drawn here."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class VaeSettings:
     """Weight of the mean squared error, which large errors of colour decide."""
     gradient: float = 0.25
     """Weight of the error of the pictures' differences along x and y, which keeps edges sharp."""
+    crop: tuple[int, int, int] | None = None
+    """Frames (4k+1), height and width of what is shown of a clip, somewhere in it; None: all. What the VAE learns is
+    local, and a part of a clip costs a part of the time."""
 
     def __post_init__(self) -> None:
         deepest = self.sizes.base_dim * self.sizes.dim_mult[-1]
@@ -50,10 +55,13 @@ class VaeSettings:
                 f"z_dim is {self.sizes.z_dim}, and of the {deepest} channels of the deepest layer one is constant: the "
                 "linear code to begin with needs a smaller z_dim or a larger base_dim"
             )
+        if self.crop is not None and (self.crop[0] % 4 != 1 or any(side % 4 for side in self.crop[1:])):
+            raise ValueError(f"crop is frames (4k+1), height and width (multiples of 4), not {self.crop}")
 
     def objective(self) -> str:
         """What decides a step beside the loop."""
-        return f"{self.sizes} {self.kl} {self.square} {self.gradient}"
+        whole = f"{self.sizes} {self.kl} {self.square} {self.gradient}"
+        return whole if self.crop is None else f"{whole} {self.crop}"
 
 
 @dataclass(frozen=True)
@@ -67,10 +75,11 @@ class Clips:
 
 @dataclass(frozen=True)
 class ClipBatches:
-    """Sources and targets of examples in turn."""
+    """Sources and targets of examples in turn, or a part of each."""
 
     examples: Examples
     settings: LoopSettings
+    crop: tuple[int, int, int] | None = None
     share: Share = WHOLE
 
     def sharing(self, share: Share) -> ClipBatches:
@@ -81,9 +90,21 @@ class ClipBatches:
         first = step * self.settings.batch
         found = gathered(self.examples, range(first, first + self.settings.batch), self.share)
         pairs = zip(found.places, found.good, strict=True)
-        frames = [example.target if place % 2 else example.source for place, example in pairs]
+        frames = [
+            cropped(example.target if place % 2 else example.source, self.crop, (self.settings.seed, step, place))
+            for place, example in pairs
+        ]
         noise = StepNoise(step, found.places, found.of)
         return Drawn(Clips(torch.from_numpy(np.stack(frames)), noise), found.bad, found.count)
+
+
+def cropped(frames: Frames, crop: tuple[int, int, int] | None, seeds: tuple[int, int, int]) -> Frames:
+    """(T, H, W, 3) to a part of it that the seeds decide; whole along an axis that is no longer than the part."""
+    rng = np.random.default_rng([STREAM, *seeds])
+    for axis, (size, part) in enumerate(zip(frames.shape, crop or (), strict=False)):
+        first = int(rng.integers(max(size - part, 0) + 1))
+        frames = frames.take(range(first, first + min(size, part)), axis)
+    return frames
 
 
 @dataclass(frozen=True)
@@ -123,8 +144,8 @@ def trained_vae(
 ) -> AutoencoderKLWan:
     """The VAE, frozen, what its latents are normalised by in its configuration, as Wan's is. Raises as `loop.fit`."""
     vae = seeded(lambda: new_vae(settings.sizes), settings.loop.seed)
-    draw = ClipBatches(examples, settings.loop)
-    begin(vae, pixels(ClipBatches(examples, replace(settings.loop, batch=FITTED))(0).content.frames))
+    draw = ClipBatches(examples, settings.loop, settings.crop)
+    begin(vae, pixels(replace(draw, settings=replace(settings.loop, batch=FITTED))(0).content.frames))
     adopt(
         fit(VaeTask(vae, settings, draw, f"{settings.objective()} {examples!r}"), settings.loop, run, tell, stop), vae
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from sama_model.training.loop import Drawn, PausedError, Progress, ahead
 from sama_model.training.settings import LoopSettings
 from sama_model.training.stage_one import StageOne
 from sama_model.training.tokenizer import learned
-from sama_model.training.vae import VaeSettings, measured, trained_vae
+from sama_model.training.vae import ClipBatches, VaeSettings, measured, trained_vae
 from sama_model.training.world.drawing import draw
 from sama_model.training.world.rules import SMALL_WORLD
 from sama_model.training.world.samples import drawn, planned
@@ -180,6 +181,24 @@ def test_the_vae_learns_two_clips(tmp_path: Path) -> None:
     assert told[-1].figure("l1") < 0.93 * told[0].figure("l1")
     assert len(vae.config.latents_std) == 12
     assert min(vae.config.latents_std) > 0
+
+
+def test_the_vae_is_shown_a_part_of_each_clip_and_the_same_again() -> None:
+    loop = LoopSettings(4, 3)
+    whole = ClipBatches(StageOne(4, "small"), loop)(2).content.frames.numpy()
+    batches = ClipBatches(StageOne(4, "small"), loop, (5, 16, 24))
+    parts = [batches(2).content.frames.numpy() for _ in range(2)]
+    assert np.array_equal(*parts)
+    assert parts[0].shape == (3, 5, 16, 24, 3)
+    assert not np.array_equal(parts[0], batches(3).content.frames.numpy())
+    for clip, part in zip(whole, parts[0], strict=True):
+        places = np.lib.stride_tricks.sliding_window_view(clip, part.shape)
+        assert (places == part).all(axis=(-4, -3, -2, -1)).any()
+
+
+def test_a_vae_is_not_shown_what_it_cannot_halve() -> None:
+    with pytest.raises(ValueError, match=re.escape("crop is frames (4k+1), height and width")):
+        VaeSettings(MICRO.vae.sizes, MICRO.vae.loop, crop=(6, 16, 24))
 
 
 def test_a_unit_of_any_normalised_latent_changes_the_picture_alike() -> None:
