@@ -52,21 +52,7 @@ def build(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) 
         PausedError: `stop` said so; the same call goes on.
         WeightsError: a checkpoint in it is damaged, or of another curriculum.
     """
-    every_texture(WORLDS[curriculum.world])  # before processes part: each would make them for itself
-    networks = Networks(
-        vae=trained_vae(curriculum.vae, curriculum.clips(), folder / "vae", tell, stop),
-        anchors=trained_image_encoder(
-            curriculum.image_encoder,
-            curriculum.transformer.semantic_dim,
-            curriculum.world,
-            folder / "image_encoder",
-            tell,
-            stop,
-        ),
-        tokenizer=learned(WORLDS[curriculum.world], curriculum.seed, curriculum.text_encoder.vocab),
-        text_encoder=seeded(lambda: new_text_encoder(curriculum.text_encoder), curriculum.seed),
-        transformer=seeded(lambda: new_transformer(curriculum), curriculum.seed),
-    )
+    networks = beginning(curriculum, folder, tell, stop)
     stages = (
         ("stage_zero", curriculum.zeroth(), curriculum.stage_zero),
         ("stage_one", curriculum.first(), curriculum.stage_one),
@@ -81,6 +67,21 @@ def build(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) 
         released(networks, curriculum, folder)
     together.wait()
     return Built(weights, read_card(weights), curriculum.data())
+
+
+def beginning(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) -> Networks:
+    """What stage 0 begins with: VAE and image encoder trained, text encoder and transformer new. Raises as `build`."""
+    every_texture(WORLDS[curriculum.world])  # before processes part: each would make them for itself
+    tokens = curriculum.transformer.semantic_dim
+    return Networks(
+        vae=trained_vae(curriculum.vae, curriculum.clips(), folder / "vae", tell, stop),
+        anchors=trained_image_encoder(
+            curriculum.image_encoder, tokens, curriculum.world, folder / "image_encoder", tell, stop
+        ),
+        tokenizer=learned(WORLDS[curriculum.world], curriculum.seed, curriculum.text_encoder.vocab),
+        text_encoder=seeded(lambda: new_text_encoder(curriculum.text_encoder), curriculum.seed),
+        transformer=seeded(lambda: new_transformer(curriculum), curriculum.seed),
+    )
 
 
 def new_transformer(curriculum: Curriculum) -> SamaTransformer3DModel:
