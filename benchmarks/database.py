@@ -171,7 +171,7 @@ class Library:
             number = n * self.each + k
             sha256 = digest(number, "file")
             marker = wire.dump(_marker(key, sha256, n)).decode()
-            yield 1 + self.jobs + number, "chunk", sha256, f"chunks/{key}/o.mkv", 10**7, None, key, marker
+            yield 1 + self.jobs + number, "chunk", sha256, f"chunks/{key}/o.mov", 10**7, None, key, marker
 
     def _streams(self) -> Iterator[Row]:
         made = (n for n in range(self.jobs) if self._state(n) == "delivered")
@@ -220,7 +220,7 @@ def _time(moment: datetime) -> str:
 
 def _marker(key: str, sha256: str, n: int) -> Marker:
     return Marker(
-        chunk_key=key, output="o.mkv", sha256=sha256, size=10**7, frames=81, width=832, height=480, editor="sama",
+        chunk_key=key, output="o.mov", sha256=sha256, size=10**7, frames=81, width=832, height=480, editor="sama",
         editor_version="1", weights_digest=digest(n % MODELS, "weights"), seed=n, dispatch_id="dispatch0",
         seconds={"edit": 300.0}, peak_memory_bytes=10**10, device="H200", versions={"torch": "2.13.0"},
     )  # fmt: skip

@@ -158,7 +158,7 @@ def requests(source: Path, index: FrameIndex, folder: Path) -> tuple[SplitReques
     """What split and stitch are asked for."""
     parts, stitched = [], []
     for number, (start, end, lead, shot) in enumerate(chunk_ranges(index)):
-        given, edited = folder / f"{number}.input.mkv", folder / f"{number}.output.mkv"
+        given, edited = folder / f"{number}.input.mov", folder / f"{number}.output.mov"
         padding = (1 - (end - start)) % 4
         parts.append(SplitChunk(start, end, padding, str(given)))
         stitched.append(StitchChunk(start, end, padding, lead, shot, str(given), str(edited)))

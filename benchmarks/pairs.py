@@ -52,7 +52,7 @@ def request_of(
     """Split `source` at `size`, write the edits' frames at that size as outputs, and say how to stitch them."""
     folder.mkdir(parents=True, exist_ok=True)
     index = index_source(source, unheard)
-    names = [(str(folder / f"{n}.input.mkv"), str(folder / f"{n}.output.mkv")) for n in range(len(pieces))]
+    names = [(str(folder / f"{n}.input.mov"), str(folder / f"{n}.output.mov")) for n in range(len(pieces))]
     parts = tuple(SplitChunk(piece.start, piece.end, 0, given) for piece, (given, _) in zip(pieces, names, strict=True))
     split(SplitRequest(str(source), index, parts, *size, "squeeze"), unheard)
     for piece, (_, output) in zip(pieces, names, strict=True):

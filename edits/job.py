@@ -190,7 +190,7 @@ class VideoPlan:
 
 @dataclass(frozen=True)
 class InputRecord:
-    """`inputs/<input_key>/input.json`: written after `input.mkv`; says that it is whole."""
+    """`inputs/<input_key>/input.json`: written after `input.mov`; says that it is whole."""
 
     __pydantic_config__ = STRICT
     input_key: str
@@ -255,7 +255,7 @@ class Marker:
     __pydantic_config__ = STRICT
     chunk_key: str
     output: str
-    """File name beside the marker: `output-<first 16 of sha256>.mkv`."""
+    """File name beside the marker: `output-<first 16 of sha256>.mov`, of older workers `.mkv`."""
     sha256: str
     size: int
     frames: int

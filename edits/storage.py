@@ -205,12 +205,16 @@ def _checked(path: str) -> str:
 # -- paths ------------------------------------------------------------------------------------------------------------
 
 
+def input_folder(input_key: str) -> str:
+    return f"inputs/{_name(input_key)}"
+
+
 def input_path(input_key: str) -> str:
-    return f"inputs/{_name(input_key)}/input.mkv"
+    return f"{input_folder(input_key)}/input.mov"
 
 
 def input_record_path(input_key: str) -> str:
-    return f"inputs/{_name(input_key)}/input.json"
+    return f"{input_folder(input_key)}/input.json"
 
 
 def chunk_folder(chunk_key: str) -> str:
@@ -219,7 +223,11 @@ def chunk_folder(chunk_key: str) -> str:
 
 def output_path(chunk_key: str, sha256: str) -> str:
     """Where an edited chunk lies: named by its own digest, so that two workers never fight over one file."""
-    return f"{chunk_folder(chunk_key)}/output-{_name(sha256)[:16]}.mkv"
+    return f"{chunk_folder(chunk_key)}/output-{_name(sha256)[:16]}{_OUTPUT_SUFFIXES[0]}"
+
+
+_OUTPUT_SUFFIXES = (".mov", ".mkv")
+"""The first is written; the other was, and what is marked with it counts."""
 
 
 def marker_path(chunk_key: str) -> str:
@@ -316,9 +324,14 @@ def valid_marker(store: Store, chunk_key: str) -> Marker | None:
         marker = wire.load(Marker, data, store.uri(marker_path(chunk_key)))
     except RecordError:
         return None
-    output = output_path(chunk_key, marker.sha256)
-    named = marker.chunk_key == chunk_key and f"{chunk_folder(chunk_key)}/{marker.output}" == output
-    return marker if named and store.size(output) == marker.size else None
+    names = [f"output-{marker.sha256[:16]}{suffix}" for suffix in _OUTPUT_SUFFIXES]
+    named = marker.chunk_key == chunk_key and marker.output in names
+    return marker if named and store.size(marked_path(marker)) == marker.size else None
+
+
+def marked_path(marker: Marker) -> str:
+    """Where the output lies that a valid marker names."""
+    return f"{chunk_folder(marker.chunk_key)}/{marker.output}"
 
 
 def withdrawn(store: Store, dispatch_id: str) -> frozenset[str]:

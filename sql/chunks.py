@@ -87,7 +87,7 @@ def record_input(db: Database, record: InputRecord, source_sha256: str) -> None:
     artifact = {
         "kind": ArtifactKind.INPUT,
         "sha256": record.sha256,
-        "uri": f"inputs/{record.input_key}/input.mkv",
+        "uri": f"inputs/{record.input_key}/input.mov",
         "size": record.size,
         "key": record.input_key,
         "details": json.loads(wire.dump(record)),

@@ -28,7 +28,7 @@ def get_input(store: Store, chunk: ShardChunk, scratch: Path) -> npt.NDArray[np.
 
     path = input_path(chunk.input_key)
     if (local := store.local(path)) is None:
-        local = scratch / "input.mkv"
+        local = scratch / "input.mov"
         store.fetch(path, local)
     elif store.size(path) is None:
         raise RecordError(f"{store.uri(path)}: the chunk's input is not in the store; split it again")
@@ -50,7 +50,7 @@ def write_output(chunk: ShardChunk, edited: Frames, scratch: Path) -> Path:
     from edits.media.chunkfile import read_chunk, write_chunk
 
     _check_shape(chunk, edited, "the editor's output")
-    local = scratch / "output.mkv"
+    local = scratch / "output.mov"
     write_chunk(local, edited)
     if not np.array_equal(read_chunk(local), edited):
         raise VerificationError(f"chunk {chunk.chunk_key}: the file that was written holds other frames")

@@ -165,7 +165,7 @@ def keep_seams(run: Run, plan: VideoPlan, request: StitchRequest) -> Check | Non
 
 def stitch_chunk(run: Run, chunk: Chunk, marker: Marker, folder: Path) -> StitchChunk:
     """A chunk's two files on this machine, checked against the marker's digest."""
-    output = _here(run, storage.output_path(chunk.chunk_key, marker.sha256), folder / marker.output)
+    output = _here(run, storage.marked_path(marker), folder / marker.output)
     if sha256_of(output) != marker.sha256:
         run.store.delete(storage.marker_path(chunk.chunk_key))
         raise StateError(
@@ -178,7 +178,7 @@ def stitch_chunk(run: Run, chunk: Chunk, marker: Marker, folder: Path) -> Stitch
         padding=chunk.padding,
         lead=chunk.lead,
         shot=chunk.shot,
-        input=str(_here(run, storage.input_path(chunk.input_key), folder / f"in-{chunk.input_key}.mkv")),
+        input=str(_here(run, storage.input_path(chunk.input_key), folder / f"in-{chunk.input_key}.mov")),
         output=str(output),
     )
 

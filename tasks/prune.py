@@ -42,5 +42,6 @@ def prune(db: sql.Database, store: Store, policy: sql.Policy, chunks: Sequence[s
     inputs = sql.unused_inputs(db, [chunk.input_key for chunk in gone])
     for key in inputs:
         store.delete(storage.input_record_path(key))
-        store.delete(storage.input_path(key))
+        for path in store.list(storage.input_folder(key)):
+            store.delete(path)
     return Pruning(True, gone, inputs, sum(chunk.size for chunk in gone))

@@ -178,7 +178,7 @@ def _write_inputs(run: Run, plan: VideoPlan, index: FrameIndex, chunks: list[Chu
             source=str(source_file(run, plan.job.source)),
             index=as_asked(index, plan.job, plan.job.cuts, lut_of(run, plan.job)),
             chunks=tuple(
-                SplitChunk(chunk.start, chunk.end, chunk.padding, str(folder / f"{chunk.input_key}.mkv"))
+                SplitChunk(chunk.start, chunk.end, chunk.padding, str(folder / f"{chunk.input_key}.mov"))
                 for chunk in chunks
             ),
             width=plan.width,

@@ -1,11 +1,13 @@
-"""Chunk files: RGB frames in Matroska, lossless, in order, without meaning of time. Written here, read here.
+"""Chunk files: RGB frames in QuickTime, lossless, in order, without meaning of time. Written here, read here.
 
-8-bit frames are H.264 in its lossless RGB mode, 16-bit ones FFV1; docs/decisions/0005-media-engine.md says why.
+8-bit frames are MagicYUV, 16-bit ones FFV1; docs/decisions/0021-chunks-in-magicyuv.md says why. Older files, Matroska
+with 8-bit frames as H.264 in its lossless RGB mode, are still read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy.typing as npt
 from av.error import FFmpegError
 
 from edits.errors import StoreError, VerificationError
+from edits.media.deliverables import muxer
 from edits.media.files import aside, writing
 from edits.media.formats import planes
 from edits.media.structure import shortfall
@@ -26,20 +29,22 @@ from edits.media.structure import shortfall
 Rgb = npt.NDArray[Any]
 """(H, W, 3), or (T, H, W, 3) for a clip: uint8, or uint16 over the full scale 0 to 65535."""
 
+SUFFIX = ".mov"
+"""Of a chunk file's name."""
 _RATE = Fraction(25)
-"""Matroska wants times; they mean nothing here."""
+"""Containers want times; they mean nothing here."""
 
 _CODECS: dict[str, tuple[str, str, dict[str, str]]] = {
-    "uint8": ("libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast", "g": "16"}),
+    "uint8": ("magicyuv", "gbrp", {"pred": "gradient", "slices": "1"}),
     "uint16": ("ffv1", "gbrp16le", {"level": "3", "slices": "4", "slicecrc": "1"}),
 }
-"""dtype -> encoder, pixel format that it is fed, options. With a key frame each 16 an overlap can be read alone."""
+"""dtype -> encoder, pixel format, options. Frames of 8 bits stand alone: an overlap is read by itself."""
 
 _THREADS = 2
 """Of a reader or writer. Fixed for the writer, so that equal frames are equal bytes on any machine."""
 
 _READING = {
-    "format_whitelist": "matroska",
+    "format_whitelist": "mov,matroska",
     "protocol_whitelist": "file",
     "probesize": "32768",
     "fpsprobesize": "0",
@@ -47,7 +52,7 @@ _READING = {
 """The files are our own: without the probing that strangers' files need, opening one takes a quarter of the time."""
 
 _DETERMINISTIC = {"fflags": "+bitexact"}
-"""No random identifiers in the container: equal frames give equal files, which stitching makes use of."""
+"""No dates or random identifiers: equal frames give equal files, which stitching makes use of."""
 
 
 _AGAIN = "delete it and make it again"
@@ -75,7 +80,8 @@ class ChunkWriter:
         self._shape, self._dtype = (height, width, 3), dtype
         self._aside = aside(path)
         with writing(path):
-            self._container = av.open(str(self._aside), "w", format="matroska", options=dict(_DETERMINISTIC))
+            kind, options_of_kind = muxer(codec, SUFFIX)
+            self._container = av.open(str(self._aside), "w", format=kind, options=_DETERMINISTIC | options_of_kind)
             stream: Any = self._container.add_stream(codec, rate=_RATE, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, self._format
         stream.codec_context.thread_count = _THREADS
@@ -107,11 +113,9 @@ class ChunkWriter:
         self.frames += 1
 
     def _picture(self, frame: Rgb) -> av.VideoFrame:
-        if self._format == "rgb24":
-            return av.VideoFrame.from_numpy_buffer(frame, format="rgb24")
         picture = av.VideoFrame(self._shape[1], self._shape[0], self._format)
         for target, channel in zip(planes(picture), (1, 2, 0), strict=True):
-            np.copyto(target, frame[:, :, channel])
+            cv2.extractChannel(frame, channel, dst=target)
         return picture
 
     def close(self) -> None:
@@ -175,19 +179,29 @@ class ChunkReader:
         return self._stream.codec_context.width, self._stream.codec_context.height
 
     def frames(self, first: int = 0) -> Iterator[Rgb]:
-        """Each frame from number `first` on as (H, W, 3); those before it are decoded and counted, no more. Call once.
+        """Each frame from number `first` on as (H, W, 3); of those before it only what it needs is decoded. Call once.
 
         Raises:
             VerificationError: the file is damaged, or holds something else than RGB.
         """
-        number = 0
-        for packet in self._packets:
+        number, needed = self._up_to(first)
+        for packet in itertools.chain(needed, self._packets):
             for frame in self._decoded(packet):
                 if frame.is_corrupt:
                     raise VerificationError(f"{self.path}: a frame before {self._seen} is damaged; {_AGAIN}")
                 if number >= first:
                     yield self._rgb(frame)
                 number += 1
+
+    def _up_to(self, first: int) -> tuple[int, list[av.Packet[Any]]]:
+        """The number of the last key frame at or before number `first`, and the packets from that one to `first`."""
+        number = 0
+        needed: list[av.Packet[Any]] = []
+        for place, packet in enumerate(itertools.islice(self._packets, first + 1)):
+            if packet.is_keyframe:
+                number, needed = place, []
+            needed.append(packet)
+        return number, needed
 
     def frames_in(self, wanted: range) -> Iterator[tuple[int, Rgb]]:
         """(number in the file, (H, W, 3)) of each frame of a range that is there, decoded from the key frame before it.

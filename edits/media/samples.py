@@ -84,7 +84,7 @@ def _seam(join: Takeover, taken: set[int], start: int, end: int) -> Seam:
 
 def samples_path(output: str) -> Path:
     """Where the pictures lie, beside the deliverable."""
-    return Path(output).with_name("seams.mkv")
+    return Path(output).with_name("seams.mov")
 
 
 class Samples:

@@ -17,6 +17,7 @@ from edits.storage import (
     Store,
     chunk_folder,
     input_path,
+    marked_path,
     marker_path,
     output_path,
     read_statuses,
@@ -173,7 +174,7 @@ def test_the_stores_uri_opens_the_same_store(store: Store, endpoint: str | None)
 
 def marked(store: Store, tmp_path: Path, data: bytes = b"edited") -> Marker:
     digest = hashlib.sha256(data).hexdigest()
-    local = tmp_path / "output.mkv"
+    local = tmp_path / "output.mov"
     local.write_bytes(data)
     output = output_path(KEY, digest)
     store.put_file(output, local)
@@ -192,6 +193,15 @@ def test_a_marker_with_its_output_counts(store: Store, twin: Store, tmp_path: Pa
     assert valid_marker(twin, KEY) == marker
 
 
+def test_a_marker_of_an_older_worker_counts(store: Store, tmp_path: Path) -> None:
+    marker = marked(store, tmp_path)
+    older = replace(marker, output=marker.output.replace(".mov", ".mkv"))
+    store.put_bytes(marked_path(older), store.read(marked_path(marker)))
+    store.delete(marked_path(marker))
+    store.put_bytes(marker_path(KEY), wire.dump(older))
+    assert valid_marker(store, KEY) == older
+
+
 def test_a_marker_whose_output_is_missing_does_not_count(store: Store, tmp_path: Path) -> None:
     marker = marked(store, tmp_path)
     store.delete(output_path(KEY, marker.sha256))
@@ -204,7 +214,7 @@ def test_a_marker_whose_output_is_of_another_size_does_not_count(store: Store, t
     assert valid_marker(store, KEY) is None
 
 
-@pytest.mark.parametrize("change", [{"output": "../../secret.mkv"}, {"chunk_key": "f" * 32}, {"output": "other.mkv"}])
+@pytest.mark.parametrize("change", [{"output": "../../secret.mov"}, {"chunk_key": "f" * 32}, {"output": "other.mov"}])
 def test_a_marker_about_another_file_does_not_count(store: Store, tmp_path: Path, change: dict[str, str]) -> None:
     marker = replace(marked(store, tmp_path), **change)  # type: ignore[arg-type]
     store.put_bytes(marker_path(KEY), wire.dump(marker))

@@ -204,7 +204,7 @@ def requests(
     stop = index.frames if end is None else end
     parts, edited = [], []
     for number, (first, last, padding, lead, shot) in enumerate(chunks_of(index, start, stop)):
-        given, made = str(folder / f"{number}.input.mkv"), str(folder / f"{number}.output.mkv")
+        given, made = str(folder / f"{number}.input.mov"), str(folder / f"{number}.output.mov")
         parts.append(SplitChunk(first, last, padding, given))
         edited.append(StitchChunk(first, last, padding, lead, shot, given, made))
     split = SplitRequest(str(source), index, tuple(parts), *size, "squeeze")

@@ -67,7 +67,7 @@ def marker(name: str, sha256: str = "", device: str = "cpu") -> Marker:
     digest = sha256 or (name * 64)[:64]
     return Marker(
         chunk_key=key(name),
-        output=f"output-{digest[:16]}.mkv",
+        output=f"output-{digest[:16]}.mov",
         sha256=digest,
         size=99,
         frames=13,

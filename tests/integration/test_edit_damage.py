@@ -55,7 +55,7 @@ def test_a_damaged_marker_counts_as_none_and_its_chunk_is_edited_again(done: Fol
 
 
 def test_a_damaged_chunk_is_found_before_it_is_stitched_and_made_again(done: Folder) -> None:
-    chunk = store(done, "chunks/*/output-*.mkv")
+    chunk = store(done, "chunks/*/output-*.mov")
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 0xFF
     chunk.write_bytes(data)
@@ -66,7 +66,7 @@ def test_a_damaged_chunk_is_found_before_it_is_stitched_and_made_again(done: Fol
 
 
 def test_a_lost_input_of_an_edited_chunk_is_cut_from_the_source_again(done: Folder) -> None:
-    store(done, "inputs/*/input.mkv").unlink()
+    store(done, "inputs/*/input.mov").unlink()
     (done.path / "out" / "graded.mp4").unlink()
     assert only_row(done.edit()) == ("delivered", 0)
 

@@ -176,10 +176,10 @@ def test_an_upload_that_was_cut_off_is_given_up(monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setenv(name, value)
     with s3_server() as url:
         store = Store(f"s3://{BUCKET}/library", endpoint_url=url)
-        store._backend.fs.call_s3("create_multipart_upload", Bucket=BUCKET, Key="library/chunks/a/output.mkv")
+        store._backend.fs.call_s3("create_multipart_upload", Bucket=BUCKET, Key="library/chunks/a/output.mov")
         store._backend.fs.call_s3("create_multipart_upload", Bucket=BUCKET, Key="elsewhere/b")
         (upload,) = store.pending_uploads(timedelta(0))
-        assert upload.path == "library/chunks/a/output.mkv"
+        assert upload.path == "library/chunks/a/output.mov"
         assert store.pending_uploads(timedelta(days=36500)) == []  # the double dates every upload 2010
         store.abort_upload(upload)
         store.abort_upload(upload)

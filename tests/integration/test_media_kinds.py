@@ -327,14 +327,14 @@ def test_an_edit_of_hdr_lands_where_the_tone_curve_says(tmp_path: Path, transfer
     stitch(replace(request, detail="tone"), unheard)
     again = index_source(Path(request.output), unheard)
     seen = replace(
-        parts, source=request.output, index=again, chunks=(replace(parts.chunks[0], path=str(tmp_path / "s.mkv")),)
+        parts, source=request.output, index=again, chunks=(replace(parts.chunks[0], path=str(tmp_path / "s.mov")),)
     )
     split(seen, unheard)
     given, wanted = read_chunk(Path(request.chunks[0].input)), read_chunk(Path(request.chunks[0].output)) / 257
     inside = ((given > 8) & (given < 247)).all(
         axis=-1
     )  # What the curve clips comes back as it was, not as it was seen.
-    found = read_chunk(tmp_path / "s.mkv").astype(float)
+    found = read_chunk(tmp_path / "s.mov").astype(float)
     assert inside.mean() > 0.5
     error = np.abs(found - wanted)[inside]
     assert np.percentile(error, 99) <= 1.6

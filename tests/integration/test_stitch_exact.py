@@ -232,12 +232,12 @@ def request_of_two(tmp_path: Path) -> StitchRequest:
 
 def left_over(request: StitchRequest) -> list[str]:
     folder = Path(request.output).parent
-    return [path.name for path in folder.iterdir() if "put.mkv" not in path.name]
+    return [path.name for path in folder.iterdir() if "put.mov" not in path.name]
 
 
 def test_a_missing_chunk_is_named_before_anything_is_written(request_of_two: StitchRequest) -> None:
     Path(request_of_two.chunks[1].output).unlink()
-    with pytest.raises(VerificationError, match=r"1\.output\.mkv: not there, and frames 12 to 28 need it"):
+    with pytest.raises(VerificationError, match=r"1\.output\.mov: not there, and frames 12 to 28 need it"):
         stitch(request_of_two, unheard)
     assert left_over(request_of_two) == []
 

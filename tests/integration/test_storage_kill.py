@@ -18,33 +18,33 @@ from pathlib import Path
 from edits.storage import Store
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # the kernel kills the process at the limit, in the middle of a write
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
-Store(sys.argv[1]).put_file("inputs/k/input.mkv", Path(sys.argv[2]))
+Store(sys.argv[1]).put_file("inputs/k/input.mov", Path(sys.argv[2]))
 """
 
 PLAIN = """
 import sys
 from pathlib import Path
 from edits.storage import Store
-Store(sys.argv[1], endpoint_url=sys.argv[3]).put_file("inputs/k/input.mkv", Path(sys.argv[2]))
+Store(sys.argv[1], endpoint_url=sys.argv[3]).put_file("inputs/k/input.mov", Path(sys.argv[2]))
 """
 
 
 def test_a_writer_killed_half_way_leaves_no_object_in_a_folder(tmp_path: Path) -> None:
-    local = tmp_path / "input.mkv"
+    local = tmp_path / "input.mov"
     local.write_bytes(b"x" * 4_000_000)
     folder = tmp_path / "store"
     ended = subprocess.run([sys.executable, "-c", LIMITED, str(folder), str(local)], check=False)
     assert ended.returncode == -signal.SIGXFSZ
     store = Store(str(folder))
     assert [path.suffix for path in (folder / "inputs/k").iterdir()] == [".part"]
-    assert store.size("inputs/k/input.mkv") is None
+    assert store.size("inputs/k/input.mov") is None
     assert store.list() == []
-    store.put_file("inputs/k/input.mkv", local)
-    assert store.list() == ["inputs/k/input.mkv"]
+    store.put_file("inputs/k/input.mov", local)
+    assert store.list() == ["inputs/k/input.mov"]
 
 
 def test_a_writer_killed_half_way_leaves_no_object_in_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    local = tmp_path / "input.mkv"
+    local = tmp_path / "input.mov"
     local.write_bytes(b"x" * 4_000_000)
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
@@ -56,5 +56,5 @@ def test_a_writer_killed_half_way_leaves_no_object_in_s3(tmp_path: Path, monkeyp
         writer.kill()
         assert writer.wait(60) == -signal.SIGKILL
         store = Store(f"s3://{BUCKET}/p", endpoint_url=url)
-        assert store.size("inputs/k/input.mkv") is None
+        assert store.size("inputs/k/input.mov") is None
         assert store.list() == []

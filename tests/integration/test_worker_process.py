@@ -120,7 +120,7 @@ def test_after_a_kill_only_the_missing_chunks_are_edited(store: Store, tmp_path:
     assert [event["event"] for event in events].count("chunk_done") == 40 - done
     assert len(status_of(store, attempt=1).edited) == 40 - done
     assert markers(store, chunks) == 40
-    assert {Path(path).suffix for path in store.list()} == {".mkv", ".json"}
+    assert {Path(path).suffix for path in store.list()} == {".mov", ".json"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -74,7 +74,7 @@ def shot(folder: Path, *lifts: int) -> list[StitchChunk]:
     chunks = []
     for number, lift in enumerate(lifts):
         start = 12 * number
-        given, output = folder / f"{number}.input.mkv", folder / f"{number}.output.mkv"
+        given, output = folder / f"{number}.input.mov", folder / f"{number}.output.mov"
         write_chunk(given, clip[start : start + 17])
         write_chunk(output, clip[start : start + 17] + np.uint8(lift))
         chunks.append(StitchChunk(start, start + 17, 0, 2 if number else 0, 0, str(given), str(output)))
