@@ -16,7 +16,7 @@ from edits.job import Chunk, EditJob, JobState, Marker, VideoPlan
 from edits.keys import sha256_of
 from edits.media import child
 from edits.media.asked import as_asked
-from edits.media.deliverables import deliverable_for, left_out
+from edits.media.deliverables import left_out
 from edits.media.fit import window_of
 from edits.media.maskfile import mask_name, mask_path
 from edits.media.pictures import SUFFIX
@@ -138,8 +138,7 @@ def keep_pictures(run: Run, plan: VideoPlan, request: StitchRequest) -> None:
         )
         for shot, frame in frames_to_show(plan.shots, PICTURES)
     ]
-    entry = deliverable_for(request.deliverable, index)
-    whole = Pictures(tuple(pictures), index.colour.assumed, left_out(index, Path(request.output).suffix, entry))
+    whole = Pictures(tuple(pictures), index.colour.assumed, left_out(index, Path(request.output).suffix))
     run.store.put_bytes(storage.pictures_path(plan.job.job_id), wire.dump(whole))
 
 

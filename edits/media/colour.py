@@ -133,6 +133,12 @@ def tags_of(colour: Colour) -> Tags:
     )
 
 
+def named(tag: str, number: int) -> str:
+    """What a tag's number means, for people: ffmpeg's name and the number."""
+    found = [name for name, value in CODES[tag].items() if value == number]
+    return f"{found[0]} ({number})" if found else f"not stated ({number})"
+
+
 # -- matrices ---------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -12,6 +13,7 @@ from edits.errors import OutputError
 from edits.media.formats import FORMATS, base_name, stored_format
 from edits.media.pictures import FIRST, SUFFIX
 from edits.media.records import HDR_TRANSFERS, Colour, FrameIndex, Mastering
+from edits.timecode import timecode_of
 
 _MS = 1000
 
@@ -207,7 +209,7 @@ def _matching(index: FrameIndex) -> Deliverable:
         old = index.bit_depth == 8 and index.codec != "hevc"
         codec = "libx264" if old or index.codec == "h264" else "libx265"
         found = Deliverable("match", codec, _PLAYED, _H264 if codec == "libx264" else _H265)
-    own = {"mov": ".mov" if index.codec in ("prores", "dnxhd") else ".mp4", "matroska": ".mkv"}.get(index.container, "")
+    own = {"mov": ".mov", "mp4": ".mp4", "matroska": ".mkv"}.get(index.container)
     first = tuple(suffix for suffix in found.suffixes if suffix == own)
     return replace(found, name="match", suffixes=tuple(dict.fromkeys((*first, *found.suffixes))))
 
@@ -248,13 +250,17 @@ SUBTITLES = {
 """Subtitle codecs that each container takes packet for packet; others are named in the report as not carried."""
 
 
+REELS = (".mov", ".mkv")
+"""Containers that keep a reel's name beside the timecode."""
+
+
 def subtitles_for(index: FrameIndex, suffix: str) -> tuple[int, ...]:
     """Stream numbers of the subtitles that a container of this kind takes over."""
     return tuple(stream.index for stream in index.subtitles if stream.codec in SUBTITLES.get(suffix, ()))
 
 
-def left_out(index: FrameIndex, suffix: str, entry: Deliverable) -> tuple[str, ...]:
-    """What the source holds and the deliverable does not, in words."""
+def left_out(index: FrameIndex, suffix: str) -> tuple[str, ...]:
+    """What the source holds and a deliverable of this kind does not, in words."""
     kept = subtitles_for(index, suffix)
     subtitles = (
         f"subtitles in stream {stream.index} ({stream.codec} is not for {suffix} files)"
@@ -262,7 +268,21 @@ def left_out(index: FrameIndex, suffix: str, entry: Deliverable) -> tuple[str, .
         if stream.index not in kept
     )
     sounds = ("the sound: pictures hold none",) if suffix == SUFFIX and index.audio else ()
-    return (*index.not_carried, *subtitles, *sounds)
+    return (*index.not_carried, *subtitles, *sounds, *_origin_left_out(index, suffix))
+
+
+def _origin_left_out(index: FrameIndex, suffix: str) -> Iterator[str]:
+    """Of timecode and reel, which a conform goes by."""
+    if index.timecode is None and index.reel is None:
+        return
+    counted = timecode_of(index, 0) is not None
+    if index.timecode is not None and suffix == SUFFIX:
+        yield f"start timecode {index.timecode}: pictures hold none"
+    elif index.timecode is not None and not counted:
+        why = "no count of frames goes with it" if index.rate else "the frame rate varies"
+        yield f"start timecode {index.timecode}: {why}"
+    if index.reel and not (counted and suffix in REELS):
+        yield f"reel {index.reel}: {'no timecode goes with it' if suffix in REELS else f'{suffix} files hold none'}"
 
 
 def writable_suffixes(deliverable: str, index: FrameIndex) -> tuple[str, ...]:
@@ -270,7 +290,7 @@ def writable_suffixes(deliverable: str, index: FrameIndex) -> tuple[str, ...]:
     that leave out least, then the usual ones."""
     entry = deliverable_for(deliverable, index)
     possible = [suffix for suffix in entry.suffixes if not _obstacle(entry, suffix, index)]
-    return tuple(sorted(possible, key=lambda suffix: len(left_out(index, suffix, entry))))
+    return tuple(sorted(possible, key=lambda suffix: len(left_out(index, suffix))))
 
 
 def suffix_for(deliverable: str, index: FrameIndex) -> str:

@@ -115,6 +115,7 @@ class Writer:
             stream = self._added(self._container, request, entry)
             self._encoder = stream.codec_context
         stream.time_base = index.time_base
+        stream.disposition = self._carried_source.stream.disposition
         stream.metadata.update(start_tags(index, request.start))
         return stream
 

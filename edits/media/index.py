@@ -12,7 +12,7 @@ import av
 
 from edits.errors import SourceError
 from edits.keys import sha256_of
-from edits.media.picture import Picture, picture_of
+from edits.media.picture import Picture, hidden_in, picture_of
 from edits.media.rate import constant_rate, last_duration
 from edits.media.reader import Source
 from edits.media.records import AudioStream, FrameIndex, Limits, Progress, SubtitleStream
@@ -64,7 +64,7 @@ def quick_index(path: Path, limits: Limits | None = None, rate: Fraction | None 
                 f"{path}: its headers do not say how many frames it has; index it by decoding (no --quick)"
             )
         return FrameIndex(
-            **_description(source, picture),
+            **_description(source, picture, hidden=tuple(hidden_in(frame))),
             interlaced=frames if frame.interlaced_frame else 0,
             sha256="",
             time_base=1 / rate,
@@ -93,6 +93,7 @@ class _Survey:
         self._ends: dict[int, int] = {}
         self._interlaced = 0
         self._alpha = False
+        self._hidden: dict[str, None] = {}
 
     def note(self, packet: av.Packet[Any]) -> None:
         """Keep the end of each stream; alpha in VP8 and VP9 hides beside the packets, and decoders drop it."""
@@ -108,6 +109,7 @@ class _Survey:
             self._cuts = self._cut_finder(self._picture)
         self._picture.require(frame, len(self.pts), self._name)
         self._interlaced += frame.interlaced_frame
+        self._hidden.update(dict.fromkeys(hidden_in(frame)))
         self._cuts.add(len(self.pts), frame)
         self.pts.append(self._time(frame))
         self._duration = frame.duration or 0
@@ -139,7 +141,7 @@ class _Survey:
         if duration is None:
             raise SourceError(f"{self._name}: has one frame and does not say how long it is shown")
         return FrameIndex(
-            **_description(self._source, self._picture, beside=self._alpha),
+            **_description(self._source, self._picture, beside=self._alpha, hidden=tuple(self._hidden)),
             interlaced=self._interlaced,
             sha256=sha256,
             time_base=time_base,
@@ -166,13 +168,16 @@ class _Survey:
 # -- headers ----------------------------------------------------------------------------------------------------------
 
 
-def _description(source: Source, picture: Picture, *, beside: bool = False) -> dict[str, Any]:
-    """The fields of a `FrameIndex` that headers and the first frame decide; `beside`: alpha lies beside the packets."""
+def _description(
+    source: Source, picture: Picture, *, beside: bool = False, hidden: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The fields of a `FrameIndex` that headers and the first frame decide; `beside`: alpha lies beside the packets;
+    `hidden`: what frames hold and no deliverable takes over."""
     container = source.container
     width, height, ratio = picture.upright
     return {
         "size": source.path.stat().st_size if source.sequence is None else source.sequence.size,
-        "container": container.format.name.partition(",")[0],
+        "container": _kind(container),
         "stream": source.stream.index,
         "codec": source.stream.codec_context.codec.canonical_name,
         "width": width,
@@ -184,7 +189,7 @@ def _description(source: Source, picture: Picture, *, beside: bool = False) -> d
         "audio": tuple(map(_audio, container.streams.audio, count(1))),
         "timecode": tag_of(container, "timecode"),
         "reel": tag_of(container, "reel_name"),
-        "not_carried": _not_carried(source),
+        "not_carried": (*_not_carried(source), *hidden),
         "rotation": picture.rotation,
         "alpha": picture.alpha or beside,
         "subtitles": tuple(_subtitles(stream) for stream in container.streams.subtitles),
@@ -220,14 +225,30 @@ def tag_of(container: Any, name: str) -> str | None:
     return None
 
 
+def _kind(container: Any) -> str:
+    """One demuxer reads QuickTime and MP4; the brand tells them apart, and old QuickTime files have none."""
+    name = str(container.format.name.partition(",")[0])
+    return "mp4" if name == "mov" and container.metadata.get("major_brand", "qt  ") != "qt  " else name
+
+
 def _not_carried(source: Source) -> tuple[str, ...]:
-    streams = source.container.streams
+    """Streams that no deliverable takes over, in words; timecode and chapter tracks are stated in other ways."""
+    streams, chapters = source.container.streams, len(source.container.chapters())
     kept = {source.stream.index, *(stream.index for stream in (*streams.audio, *streams.subtitles))}
     return tuple(
-        f"{stream.type} stream {stream.index}"
+        _called(stream)
         for stream in streams
-        if stream.index not in kept and "timecode" not in stream.metadata
+        if stream.index not in kept
+        and "timecode" not in stream.metadata
+        and not (stream.type == "data" and chapters and stream.frames == chapters)
     )
+
+
+def _called(stream: Any) -> str:
+    if stream.disposition & av.stream.Disposition.attached_pic:
+        return f"the cover picture in stream {stream.index}"
+    name = stream.metadata.get("filename", "")
+    return f"{stream.type} {name} in stream {stream.index}" if name else f"{stream.type} stream {stream.index}"
 
 
 def _time_base(source: Source) -> Fraction:

@@ -69,19 +69,22 @@ def picture_of(source: Source, frame: av.VideoFrame) -> Picture:
     """Read the first frame.
 
     Raises:
-        SourceError: a mirrored or slanted picture, or a pixel format or colour matrix that is not supported.
+        SourceError: a mirrored or slanted picture, a pixel format or colour matrix that is not supported, or Dolby
+            Vision without colours of its own.
     """
     name = str(source.path)
     stored = stored_format(frame.format.name, name)
     tags = tags_in(frame, source.stream.codec_context)
     ratio = source.stream.sample_aspect_ratio
     rotation = _rotation(frame, name)
+    colour = interpretation(_of_rgb(tags) if stored.rgb else tags, frame.height, name)
+    _require_own_colours(frame, colour, name)
     return Picture(
         width=frame.width,
         height=frame.height,
         stored_format=frame.format.name,
         form=turned_form(pixel_format(stored.computed, name), rotation),
-        colour=interpretation(_of_rgb(tags) if stored.rgb else tags, frame.height, name),
+        colour=colour,
         sample_aspect_ratio=Fraction(ratio) if ratio else Fraction(1),
         rotation=rotation,
         alpha=stored.alpha,
@@ -109,9 +112,9 @@ def _rotation(frame: av.VideoFrame, name: str) -> int:
         SourceError: a display matrix that also mirrors, or turns by something between quarters.
     """
     matrix = _side_data(frame, "DISPLAYMATRIX")
-    if matrix is None:
+    if matrix is None and not frame.rotation:
         return 0
-    a, b, _, c, d = struct.unpack("=5i", matrix[:20])
+    a, b, _, c, d = struct.unpack("=5i", matrix[:20]) if matrix is not None else (1, 0, 0, 0, 1)
     if a * d - b * c < 0:
         raise SourceError(f"{name}: the file asks players to mirror its picture, which is refused; mirror it first")
     if frame.rotation % 90:
@@ -133,9 +136,50 @@ def mastering_of(frame: av.VideoFrame) -> Mastering | None:
     return Mastering(primaries, luminance, levels)
 
 
+_HIDDEN = {
+    "A53_CC": "closed captions",
+    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient light that HLG was graded in",
+    "ICC_PROFILE": "an ICC profile",
+    "STEREO3D": "how the picture is meant for two eyes",
+    "SPHERICAL": "how the picture lies on a sphere",
+    "AFD": "the active format description",
+}
+"""Kinds of side data, by PyAV's names, that speak of the picture and that nothing here writes again."""
+
+
+def hidden_in(frame: av.VideoFrame) -> list[str]:
+    """What lies in a frame beside its picture and is not carried, in words."""
+    return [_HIDDEN[each.type.name] for each in _beside(frame) if each.type.name in _HIDDEN]
+
+
+def _beside(frame: av.VideoFrame) -> Any:
+    """The frame's side data. PyAV (18.1) has no name for EXIF, and cannot list what lies in a frame with it: nothing
+    then, which costs no more than names in a report, for such frames are pictures."""
+    try:
+        return frame.side_data
+    except ValueError:
+        return {}
+
+
+def _require_own_colours(frame: av.VideoFrame, colour: Colour, name: str) -> None:
+    """Dolby Vision's profile 5 has no colours that mean anything without its metadata, and states none.
+
+    Raises:
+        SourceError: such a picture.
+    """
+    if "transfer" in colour.assumed and _side_data(frame, "DOVI_RPU_BUFFER") is not None:
+        raise SourceError(
+            f"{name}: Dolby Vision whose picture is for its own decoders alone (profile 5), which is refused; export "
+            "HDR10 or HLG from it (profile 8 is read as that)"
+        )
+
+
 def _side_data(frame: av.VideoFrame, name: str) -> bytes | None:
     """What the frame has of the kind that PyAV calls `name`."""
-    found: Any = frame.side_data.get(name)
+    found: Any = _beside(frame).get(name)
     return None if found is None else bytes(found)
 
 

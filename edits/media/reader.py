@@ -28,8 +28,10 @@ FORMATS = "mov,matroska,mxf"
 """Demuxers, by ffmpeg's names: MP4, MOV and their kin; Matroska and WebM; MXF."""
 
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-_DECODER_OPTIONS = {"err_detect": "crccheck+explode"}
+_STRICT = "crccheck+explode"
 """Damage raises instead of being painted over."""
+_DETECTION = {"tiff": "crccheck"}
+"""The decoder of TIFF takes every tag that it does not know for damage, and most files have one."""
 
 KINDS = "MP4, MOV, Matroska, WebM and MXF"
 
@@ -63,8 +65,9 @@ class Source:
         for context in (self.stream, self._decoder):
             if context is not None:
                 context.thread_type = "AUTO"
-        options = {**_DECODER_OPTIONS, "max_pixels": str(self.limits.max_pixels)}
-        (self._decoder or self.stream.codec_context).options = options
+        context = self._decoder or self.stream.codec_context
+        detection = _DETECTION.get(context.codec.canonical_name, _STRICT)
+        context.options = {"err_detect": detection, "max_pixels": str(self.limits.max_pixels)}
 
     def __enter__(self) -> Source:
         return self

@@ -114,7 +114,7 @@ class LutFile:
     """Absolute path of a local file; empty where only keys are wanted."""
 
 
-INDEX_VERSION = 3
+INDEX_VERSION = 4
 """Of `FrameIndex` as it is cached: raised when what an index says of the same file changes."""
 
 
@@ -127,7 +127,7 @@ class FrameIndex:
     size: int
     """Bytes."""
     container: str
-    """Demuxer's short name, e.g. `mov`, `matroska`."""
+    """`mov` (QuickTime), `mp4` (its kin), `matroska`, `mxf`, or `image2` for pictures."""
     stream: int
     codec: str
     width: int

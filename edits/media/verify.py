@@ -18,8 +18,8 @@ from edits.keys import sha256_of
 from edits.media.audio import StreamSum, span_of, summed
 from edits.media.beside import carried_streams, kept_chapters, kept_metadata
 from edits.media.boxes import steps_of
-from edits.media.colour import Tags, tags_of
-from edits.media.deliverables import deliverable_for
+from edits.media.colour import CODES, Tags, named, tags_of
+from edits.media.deliverables import REELS, deliverable_for
 from edits.media.faults import Faults
 from edits.media.formats import base_name
 from edits.media.index import tag_of
@@ -230,7 +230,7 @@ def _times(request: StitchRequest, found: _Found) -> Iterator[Check]:
     timecode = timecode_of(index, request.start)
     if timecode is not None:
         yield _check("start timecode", timecode, tag_of(found.result.container, "timecode"))
-        if index.reel and request.output.endswith(".mov"):
+        if index.reel and request.output.endswith(REELS):
             yield _check("reel", index.reel, tag_of(found.result.container, "reel_name"))
 
 
@@ -250,8 +250,8 @@ def _tick(request: StitchRequest, found: _Found) -> Fraction:
 
 def _colours(request: StitchRequest, found: _Found) -> Iterator[Check]:
     wanted: Tags = tags_of(deliverable_for(request.deliverable, request.index).colour(request.index))
-    for name in ("matrix", "primaries", "transfer", "range"):
-        yield _check(f"colour {name}", getattr(wanted, name), getattr(found.tags, name))
+    for name in CODES:
+        yield _check(f"colour {name}", named(name, getattr(wanted, name)), named(name, getattr(found.tags, name)))
     if request.index.mastering:
         stated = None if found.grading is None else steps_of(found.grading)
         yield _check("HDR metadata", steps_of(request.index.mastering), stated)

@@ -81,7 +81,9 @@ def test_full_range_comes_out_as_the_deliverable_says(tmp_path: Path, deliverabl
     assert request.index.colour.range == "pc"
     found = {check.name: check for check in verify(request, unheard).checks}
     assert found["colour range"].passed, found["colour range"]
-    assert found["colour range"].found == ("1" if deliverable_for(deliverable, request.index).limited_range else "2")
+    assert found["colour range"].found == (
+        "tv (1)" if deliverable_for(deliverable, request.index).limited_range else "pc (2)"
+    )
 
 
 @pytest.mark.parametrize("deliverable", DELIVERABLES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -207,6 +208,35 @@ def test_a_mirrored_picture_is_refused(tmp_path: Path) -> None:
     data[place : place + 4] = b"\x00\x01\x00\x00"
     path.write_bytes(data)
     with pytest.raises(SourceError, match="mirror"):
+        indexed(path)
+
+
+def test_a_slanted_picture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"turn its picture by \d+ degrees.*only quarters"):
+        indexed(write_turned(tmp_path / "slanted.mp4", 30))
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"),
+    [
+        ("ffv1", "gray"),
+        ("ffv1", "gray10le"),
+        ("ffv1", "yuv411p"),
+        ("png", "pal8"),
+        ("ffv1", "gbrpf32le"),
+    ],
+)
+def test_pixels_that_cannot_be_computed_with_are_refused_with_a_format_to_convert_to(
+    tmp_path: Path, codec: str, pixel_format: str
+) -> None:
+    path = tmp_path / ("source.mov" if codec == "png" else "source.mkv")
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=25, options={"strict": "experimental"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
+        frame = av.VideoFrame(64, 48, pixel_format)
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        container.mux([*stream.encode(frame), *stream.encode()])
+    with pytest.raises(SourceError, match=f"pixel format {pixel_format} is not supported.*ffmpeg -pix_fmt yuv444p10le"):
         indexed(path)
 
 

@@ -19,7 +19,7 @@ from edits.media.split import split
 from edits.media.verify import verify
 from edits.sequence import sequence_of
 from edits.stitch import stitch
-from tests.fakes.footage import decoded, requests
+from tests.fakes.footage import decoded, drawn, requests
 
 RATE = Fraction(24000, 1001)
 
@@ -62,7 +62,13 @@ def delivered(source: Path, folder: Path, deliverable: str, output: str) -> Stit
 
 @pytest.mark.parametrize(
     ("codec", "pixel_format", "suffix"),
-    [("png", "rgb24", ".png"), ("png", "rgb48be", ".png"), ("dpx", "gbrp10le", ".dpx")],
+    [
+        ("png", "rgb24", ".png"),
+        ("png", "rgb48be", ".png"),
+        ("dpx", "gbrp10le", ".dpx"),
+        ("tiff", "rgb24", ".tif"),
+        ("tiff", "rgb48le", ".tiff"),
+    ],
 )
 def test_a_sequence_is_a_source_at_its_rate(tmp_path: Path, codec: str, pixel_format: str, suffix: str) -> None:
     pictures = tmp_path / "plates"
@@ -71,6 +77,48 @@ def test_a_sequence_is_a_source_at_its_rate(tmp_path: Path, codec: str, pixel_fo
     assert (request.index.frames, request.index.rate) == (6, RATE)
     for before, after in zip(written, decoded(request.output), strict=True):
         assert all(map(np.array_equal, planes(planar(before)), planes(planar(after))))
+
+
+def test_a_tiff_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    """Also one whose table of contents lies before what is missing."""
+    write_pictures(tmp_path / "plates", "tiff", "rgb24", ".tif", 3)
+    path = tmp_path / "plates" / "sh010.1002.tif"
+    data = path.read_bytes()
+    table = int.from_bytes(data[4:8], "little")
+    path.write_bytes(data[:4] + len(data).to_bytes(4, "little") + data[8:] + data[table:])
+    assert index_source(tmp_path / "plates", unheard, rate=RATE).frames == 3
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(SourceError, match="damaged at frame 1"):
+        index_source(tmp_path / "plates", unheard, rate=RATE)
+
+
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+"""A camera's words: one tag, which says that the picture is to be turned clockwise by a quarter."""
+
+
+@pytest.mark.parametrize("exif", [b"", EXIF], ids=["plain", "a camera's, turned"])
+def test_a_sequence_of_jpegs_is_read_as_it_is_decoded(tmp_path: Path, exif: bytes) -> None:
+    """YUV in full range, which JPEG means; bit for bit from there on, and upright."""
+    pictures = tmp_path / "plates"
+    pictures.mkdir()
+    with av.open(f"{pictures}/sh010.%04d.jpg", "w", format="image2") as container:
+        stream: Any = container.add_stream("mjpeg", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number in range(3):
+            frame = drawn(number, (64, 48), "yuv420p").reformat(format="yuvj420p")
+            frame.pts, frame.time_base = number, Fraction(1, 24)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    for path in pictures.iterdir():
+        data = path.read_bytes()
+        words = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif if exif else b""
+        path.write_bytes(data[:2] + words + data[2:])
+    request = delivered(pictures, tmp_path, "ffv1", "out.mov")
+    assert (request.index.frames, request.index.colour.range, request.index.rotation) == (3, "pc", 270 if exif else 0)
+    with av.open(str(pictures / "sh010.%04d.jpg"), format="image2") as container:
+        for before, after in zip(container.decode(video=0), decoded(request.output), strict=True):
+            turned = [np.rot90(plane, 3 if exif else 0) for plane in planes(before)]
+            assert all(map(np.array_equal, turned, planes(after)))
 
 
 def test_the_folder_and_both_notations_name_the_same_sequence(tmp_path: Path) -> None:

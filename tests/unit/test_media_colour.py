@@ -63,6 +63,7 @@ def test_tags_come_back_as_the_numbers_they_were() -> None:
     assert tags_of(interpretation(Tags(9, 9, 14, 2), 1080, "clip")) == Tags(9, 9, 14, 2)
 
 
-def test_a_matrix_that_is_not_known_is_refused() -> None:
-    with pytest.raises(SourceError, match="number 8"):
-        interpretation(Tags(8, 1, 1, 1), 1080, "clip")
+@pytest.mark.parametrize("matrix", [8, 10, 14], ids=["YCgCo", "BT.2020 constant luminance", "ICtCp"])
+def test_a_matrix_that_is_not_known_is_refused(matrix: int) -> None:
+    with pytest.raises(SourceError, match=f"number {matrix} "):
+        interpretation(Tags(matrix, 9, 14, 1), 1080, "clip")
