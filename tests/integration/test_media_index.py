@@ -211,6 +211,13 @@ def test_a_mirrored_picture_is_refused(tmp_path: Path) -> None:
         indexed(path)
 
 
+@pytest.mark.parametrize("suffix", [".ts", ".avi"])
+def test_another_container_is_refused_with_the_way_to_rewrap_it(tmp_path: Path, suffix: str) -> None:
+    path = write_footage(tmp_path / f"source{suffix}", constant(4, 3600), Fraction(1, 90_000))
+    with pytest.raises(SourceError, match=r"MXF.*rewrapped without loss \(ffmpeg -i IN -c copy OUT\.mkv\)"):
+        indexed(path)
+
+
 def test_a_slanted_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"turn its picture by \d+ degrees.*only quarters"):
         indexed(write_turned(tmp_path / "slanted.mp4", 30))
