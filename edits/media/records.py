@@ -196,7 +196,7 @@ class FrameIndex:
     def tone_curve(self) -> str:
         """What keys say of the curve between HDR or camera log and what the editor sees; empty for SDR."""
         if self.lut is not None:
-            return f"lut/1 {self.lut.sha256}"
+            return f"lut/2 {self.lut.sha256}"
         if self.colour.transfer not in HDR_TRANSFERS:
             return ""
         return f"bt2446a/1 {self.colour.transfer} {self.hdr_peak}"

@@ -25,6 +25,42 @@ def shown(log: np.ndarray, matrix: np.ndarray = ALONE) -> np.ndarray:
     return (light / (light + 0.6)) ** (1 / 2.2)
 
 
+def light_of_slog3(log: np.ndarray) -> np.ndarray:
+    """Sony's S-Log3 (Technical Summary for S-Gamut3.Cine/S-Log3 and S-Gamut3/S-Log3): reflection of code values."""
+    code = 1023 * log
+    low = (code - 95) * 0.01125 / (171.2102946929 - 95)
+    return np.where(code >= 171.2102946929, 10 ** ((code - 420) / 261.5) * 0.19 - 0.01, low)
+
+
+def to_xyz(red: tuple, green: tuple, blue: tuple) -> np.ndarray:
+    """(3, 3) from light of these primaries (x, y) and the white D65 to XYZ (SMPTE RP 177)."""
+    columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in (red, green, blue)]).T
+    white = np.array([0.3127 / 0.3290, 1, (1 - 0.3127 - 0.3290) / 0.3290])
+    return columns * np.linalg.solve(columns, white)
+
+
+BT709 = to_xyz((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
+CAMERAS = {
+    "S-Log3, S-Gamut3.Cine": (light_of_slog3, to_xyz((0.766, 0.275), (0.225, 0.800), (0.089, -0.087))),
+    "LogC3, ARRI Wide Gamut 3": (light_of, to_xyz((0.6840, 0.3130), (0.2210, 0.8480), (0.0861, -0.1020))),
+}
+"""Name -> the curve and the gamut that its maker publishes."""
+
+
+def to_709(log: np.ndarray, camera: str) -> np.ndarray:
+    """(N, 3) log to BT.709: what lies outside its gamut, and above white, is clipped, as in a maker's technical LUT."""
+    curve, gamut = CAMERAS[camera]
+    light = np.maximum(curve(log) @ (np.linalg.inv(BT709) @ gamut).T, 0)
+    return np.clip(np.where(light < 0.018, 4.5 * light, 1.099 * light**0.45 - 0.099), 0, 1)
+
+
+def write_of_camera(path: Path, camera: str, side: int = 33) -> Path:
+    axis = np.linspace(0, 1, side)
+    blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")
+    log = np.stack([red, green, blue], axis=-1).reshape(-1, 3)
+    return _write(path, f"LUT_3D_SIZE {side}", to_709(log, camera))
+
+
 def write_1d(path: Path, entries: int = 4096) -> Path:
     axis = np.linspace(0, 1, entries)
     return _write(path, f"LUT_1D_SIZE {entries}", shown(np.repeat(axis[:, None], 3, axis=1)))
