@@ -42,10 +42,15 @@ def conform(
     """Write a cut again with the deliverables of its clips in their places."""
     with problems():
         import tasks.conform
+        from edits.timeline.cut import read_cut
         from tasks.run import open_run
 
-        with open_run((cut.parent,)) as run:
+        folders = [folder.resolve() for folder in (cut.parent, media) if folder is not None]
+        with open_run(tuple(folders)) as run:
             placed = tasks.conform.conform(run, cut, target, media)
-        for part in placed:
-            typer.echo(f"clip {part.clip.number}: {part.job.output}")
-        typer.echo(f"{len(placed)} clips replaced in {target}")
+        outputs = {part.clip.place: part.job.output for part in placed}
+        noted = [clip for clip in read_cut(cut) if clip.instruction]
+        for clip in noted:
+            what = outputs.get(clip.place, "left as it was: nothing with exactly its frames was delivered")
+            typer.echo(f"clip {clip.number}: {what}")
+        typer.echo(f"{len(placed)} of {len(noted)} clips with notes replaced in {target}")

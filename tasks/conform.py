@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sql
-from edits.errors import OutputError
+from edits.errors import CellError, ManifestError, OutputError
 from edits.job import EditJob, JobState
 from edits.media.records import FrameIndex
 from edits.timecode import end_frame, nominal_rate, parse_position, start_frame, timecode_at, timecode_of, written
@@ -47,7 +47,7 @@ def conform(run: Run, cut: Path, target: Path, folder: Path | None) -> tuple[Pla
     """Write `cut` to `target` with each clip replaced whose very frames were delivered; the newest delivery counts.
 
     Raises:
-        ManifestError: the cut cannot be read, or a clip's media is not found.
+        ManifestError: the cut cannot be read, a clip's media is not found, or the clip uses frames that it has not.
         OutputError: `target` is of another kind than `cut`, or stands there already.
     """
     kinds = [
@@ -59,10 +59,10 @@ def conform(run: Run, cut: Path, target: Path, folder: Path | None) -> tuple[Pla
         raise OutputError(f"{target}: a file is there already; give another name")
     placed = tuple(_placed(run, cut, folder))
     if cut.suffix.lower() == ".edl":
-        text = conformed(edl_text(cut), {part.clip.number: _replacement(part) for part in placed})
+        text = conformed(edl_text(cut), {part.clip.place: _replacement(part) for part in placed})
         target.write_text(text, encoding="utf-8")
     else:
-        conform_otio(cut, target, {part.clip.number: _media(part) for part in placed})
+        conform_otio(cut, target, {part.clip.place: _media(part) for part in placed})
     return placed
 
 
@@ -74,11 +74,22 @@ def _placed(run: Run, cut: Path, folder: Path | None) -> Iterator[Placed]:
         uri = file_uri(media_of(clip, cut.parent, folder).resolve())
         run.board.add(clip.number, clip.name)
         index = index_of(run, uri, clip.number)
-        first = start_frame(parse_position(clip.start), index)
-        end = end_frame(parse_position(clip.end), index)
+        first, end = _frames(clip, index)
         job = next((job for job in delivered if job.source == uri and _range(job) == (first, end)), None)
         if job is not None:
             yield Placed(clip, job, index, first, end)
+
+
+def _frames(clip: Clip, index: FrameIndex) -> tuple[int, int]:
+    """The source's frames that the clip uses.
+
+    Raises:
+        ManifestError: they do not lie on the source.
+    """
+    try:
+        return start_frame(parse_position(clip.start), index), end_frame(parse_position(clip.end), index)
+    except CellError as error:
+        raise ManifestError(f"clip {clip.number} uses {clip.name} from {clip.start} to {clip.end}: {error}") from error
 
 
 def _range(job: EditJob) -> tuple[int, int]:

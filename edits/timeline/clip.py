@@ -25,14 +25,18 @@ class Clip:
     """The frame after the last."""
     instruction: str
     """What its notes say; empty: it is to be left as it is."""
+    place: int = 0
+    """In the cut, from 1, counting pictures alone: the two events of a dissolve share a number, and have two places."""
 
 
 def media_of(clip: Clip, beside: Path, folder: Path | None) -> Path:
     """The file that the clip uses: where the cut says, else the only one of its name in `folder` or below.
 
     Raises:
-        ManifestError: none, or several.
+        ManifestError: none, or several, or no such folder.
     """
+    if folder is not None and not folder.is_dir():
+        raise ManifestError(f"--media {folder}: there is no such folder. Check the path")
     stated = beside / clip.path
     if clip.path and stated.is_file():
         return stated
@@ -41,9 +45,8 @@ def media_of(clip: Clip, beside: Path, folder: Path | None) -> Path:
     if len(found) == 1:
         return found[0]
     what = f"{len(found)} files of that name are in {folder}" if found else "there is no such file"
-    raise ManifestError(
-        f"clip {clip.number} uses '{clip.path or clip.name}', and {what}. Name the folder of its media with --media"
-    )
+    remedy = "Name the folder of its media with --media" if folder is None else "Name another folder with --media"
+    raise ManifestError(f"clip {clip.number} uses '{clip.path or clip.name}', and {what}. {remedy}")
 
 
 def _named(name: str, folder: Path) -> Iterable[Path]:
@@ -56,7 +59,7 @@ def _named(name: str, folder: Path) -> Iterable[Path]:
 def row_of(clip: Clip, source: Path, cut: str, extra: dict[str, str]) -> dict[str, str]:
     """The cells that ask for the clip's edit; `extra` are the same for all clips."""
     return {
-        "source": str(source),
+        "source": str(source.absolute()),
         "instruction": clip.instruction,
         "start": clip.start,
         "end": clip.end,

@@ -43,24 +43,27 @@ def read_edl(text: str, name: str) -> tuple[Clip, ...]:
         ManifestError: no video event is in it.
     """
     clips: list[Clip] = []
-    drop = video = False
+    drop = video = incoming = False
     for line in text.splitlines():
         if line.startswith("FCM"):
             drop = "NON" not in line.upper()
         elif event := _EVENT.match(line):
-            video = event[5].upper().startswith(("V", "B"))
+            video, incoming = event[5].upper().startswith(("V", "B")), False
             if video:
-                clips.append(_clip(event, drop))
+                clips.append(_clip(event, drop, len(clips) + 1))
         elif video and (comment := _COMMENT.match(line)):
-            clips[-1] = _with_comment(clips[-1], comment[1].upper(), comment[2].strip())
+            key = comment[1].upper()
+            incoming = incoming or key == "TO CLIP NAME"
+            if not (incoming and key == "FROM CLIP NAME"):
+                clips[-1] = _with_comment(clips[-1], key, comment[2].strip())
     if not clips:
         raise ManifestError(f"{name}: no video event of a CMX3600 EDL is in it")
     return tuple(clips)
 
 
-def _clip(event: re.Match[str], drop: bool) -> Clip:
+def _clip(event: re.Match[str], drop: bool, place: int) -> Clip:
     start, end = (_counted(event[group], drop) for group in (7, 9))
-    return Clip(int(event[1]), event[3], "", start, end, "")
+    return Clip(int(event[1]), event[3], "", start, end, "", place)
 
 
 def _counted(timecode: str, drop: bool) -> str:
@@ -83,22 +86,30 @@ def _with_note(clip: Clip, note: str) -> Clip:
 
 
 def conformed(text: str, replacements: Mapping[int, Replacement]) -> str:
-    """The same list with other media in the events that `replacements` names by number; record times stay."""
+    """The same list with other media in the events that `replacements` names by place; record times stay."""
     return "\n".join(_conformed(text.splitlines(), replacements)) + "\n"
 
 
 def _conformed(lines: list[str], replacements: Mapping[int, Replacement]) -> Iterator[str]:
+    """A dissolve's comments name the clip that it comes from, which stays, beside the one that it goes to."""
     new: Replacement | None = None
+    name, place = "", 0
     for line in lines:
         if event := _EVENT.match(line):
-            new = replacements.get(int(event[1])) if event[5].upper().startswith(("V", "B")) else None
+            video = event[5].upper().startswith(("V", "B"))
+            place += video
+            new = replacements.get(place) if video else None
             if new is not None:
-                head, gap, rest = line[: event.start(7)], event[8], line[event.end(9) :]
-                yield f"{head}{new.start or event[7]}{gap}{new.end or event[9]}{rest}"
-                yield f"* FROM CLIP NAME: {new.name}"
-                yield f"* SOURCE FILE: {new.path}"
+                name = "FROM CLIP NAME" if event[6].strip().upper().startswith("C") else "TO CLIP NAME"
+                yield from _replaced(line, event, new, name)
                 continue
         comment = _COMMENT.match(line)
-        replaced = new is not None and comment is not None and comment[1].upper() in ("FROM CLIP NAME", "SOURCE FILE")
-        if not replaced:
+        if new is None or comment is None or comment[1].upper() not in (name, "SOURCE FILE"):
             yield line
+
+
+def _replaced(line: str, event: re.Match[str], new: Replacement, name: str) -> Iterator[str]:
+    head, gap, rest = line[: event.start(7)], event[8], line[event.end(9) :]
+    yield f"{head}{new.start or event[7]}{gap}{new.end or event[9]}{rest}"
+    yield f"* {name}: {new.name}"
+    yield f"* SOURCE FILE: {new.path}"

@@ -32,7 +32,8 @@ def read_otio(path: Path) -> tuple[Clip, ...]:
     Raises:
         ManifestError: not a timeline, or without clips.
     """
-    clips = tuple(_clip(number, clip) for number, clip in enumerate(_timeline(path).find_clips(), start=1))
+    found = enumerate(_timeline(path).find_clips(), start=1)
+    clips = tuple(_clip(path, number, clip) for number, clip in found)
     if not clips:
         raise ManifestError(f"{path}: there is no clip in it")
     return clips
@@ -70,19 +71,25 @@ def _timeline(path: Path) -> Any:
     otio = _library()
     try:
         timeline = otio.adapters.read_from_file(str(path))
-    except (otio.exceptions.OTIOError, OSError, ValueError) as error:
+    except (otio.exceptions.OTIOError, OSError, ValueError, KeyError) as error:
         raise ManifestError(f"{path}: not a timeline that OpenTimelineIO reads: {error}") from error
     if not hasattr(timeline, "find_clips"):
         raise ManifestError(f"{path}: holds a {type(timeline).__name__}, not a timeline")
     return timeline
 
 
-def _clip(number: int, clip: Any) -> Clip:
-    used, available = clip.trimmed_range(), clip.media_reference.available_range if clip.media_reference else None
-    origin = available.start_time if available is not None else None
-    start = used.start_time - origin if origin is not None else used.start_time
-    first, count = round(start.value), round(used.duration.value_rescaled_to(start.rate))
-    return Clip(number, clip.name, _local(_url(clip)), f"f{first}", f"f{first + count}", _instruction(clip))
+def _clip(path: Path, number: int, clip: Any) -> Clip:
+    """Frames count at the rate of the media where the cut states one, else at that of the used range."""
+    try:
+        used = clip.trimmed_range()
+    except _library().exceptions.OTIOError as error:
+        raise ManifestError(f"{path}: clip {number} ({clip.name}) does not say which frames it uses") from error
+    available = clip.media_reference.available_range if clip.media_reference else None
+    rate = available.start_time.rate if available is not None else used.start_time.rate
+    start = used.start_time - available.start_time if available is not None else used.start_time
+    first, count = (round(time.value_rescaled_to(rate)) for time in (start, used.duration))
+    text = _instruction(clip)
+    return Clip(number, clip.name, _local(_url(clip)), f"f{first}", f"f{first + count}", text, number)
 
 
 def _url(clip: Any) -> str:

@@ -6,11 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import sql
-from edits.errors import OutputError
+from edits.errors import ManifestError, OutputError
 from edits.job import EditJob, JobState
 from edits.trust import file_uri
+from flows.cli import app
 from tasks.conform import conform
 from tasks.run import Run, open_run
 from tests.fakes.footage import constant, write_footage
@@ -70,3 +72,32 @@ def test_a_delivered_clip_is_replaced_in_its_place(
     assert lines[2] == "001  A001 V     C        {} {} 10:00:00:00 10:00:01:00".format(*expected)
     assert lines[3] == f"* FROM CLIP NAME: {'b' * 16}.mov"
     assert lines[-2:] == cut.read_text().splitlines()[-2:]
+
+
+def test_a_clip_that_uses_frames_which_its_media_has_not_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_footage(tmp_path / "dog.mov", constant(60, 512), Fraction(1, 12800))
+    cut = tmp_path / "cut.edl"
+    cut.write_text(EDL.format("00:00:09:00", "00:00:10:00"))
+    with open_run((tmp_path,)) as run, pytest.raises(ManifestError, match=r"clip 1 uses dog\.mov from 00:00:09:00"):
+        conform(run, cut, tmp_path / "new.edl", tmp_path)
+
+
+def test_the_command_takes_relative_paths_and_names_what_was_not_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = write_footage(tmp_path / "dog.mov", constant(60, 512), Fraction(1, 12800))
+    first, second = EDL.format("00:00:00:10", "00:00:01:10").split("002  ")
+    later = second.replace("00:00:00:10", "00:00:00:11") + "* COMMENT: make it cooler\n"
+    (tmp_path / "cut.edl").write_text(f"{first}002  {later}")
+    with open_run((tmp_path,)) as run:
+        delivered(run, source, "b" * 16, 10, 35, 4)
+    answer = CliRunner().invoke(app, ["timeline", "conform", "cut.edl", "new.edl", "--media", "."])
+    assert answer.output.splitlines()[-3:] == [
+        f"clip 1: file:///out/{'b' * 16}.mov",
+        "clip 2: left as it was: nothing with exactly its frames was delivered",
+        "1 of 2 clips with notes replaced in new.edl",
+    ]

@@ -52,7 +52,7 @@ def test_a_file_without_events_is_refused() -> None:
 def test_only_what_was_replaced_changes_in_an_edl() -> None:
     new = {
         1: Replacement("dog_winter.mov", "/out/dog_winter.mov"),
-        4: Replacement("b.mov", "/out/b.mov", "00:00:00:08", "00:00:01:08"),
+        3: Replacement("b.mov", "/out/b.mov", "00:00:00:08", "00:00:01:08"),
     }
     before, after = EDL.splitlines(), conformed(EDL, new).splitlines()
     assert [line for line in after if line not in before] == [
@@ -64,6 +64,31 @@ def test_only_what_was_replaced_changes_in_an_edl() -> None:
     ]
     assert len([line for line in before if line not in after]) == 2
     assert conformed(EDL, {}) == EDL
+
+
+DISSOLVE = """TITLE: REEL 5
+007  A001C003 V     C        01:00:02:00 01:00:02:00 10:00:03:15 10:00:03:15
+007  AX       V     D    012 00:00:05:00 00:00:07:00 10:00:03:15 10:00:05:15
+* FROM CLIP NAME: dog.mp4
+* TO CLIP NAME: street.mov
+* COMMENT: make it winter
+"""
+
+
+def test_the_incoming_clip_of_a_dissolve_is_replaced_and_the_outgoing_one_stays() -> None:
+    """Both are events of one number, and the names of both stand below the second."""
+    first, second = read_edl(DISSOLVE, "cut.edl")
+    assert (first.instruction, second.instruction, second.name) == ("", "make it winter", "street.mov")
+    new = Replacement("winter.mov", "/out/winter.mov")
+    after = conformed(DISSOLVE, {second.place: new})
+    assert after.splitlines() == [
+        *DISSOLVE.splitlines()[:3],
+        "* TO CLIP NAME: winter.mov",
+        "* SOURCE FILE: /out/winter.mov",
+        "* FROM CLIP NAME: dog.mp4",
+        "* COMMENT: make it winter",
+    ]
+    assert read_edl(after, "cut.edl")[1].name == "winter.mov"
 
 
 def test_clips_with_notes_become_rows_with_the_media_that_has_their_name(tmp_path: Path) -> None:
@@ -89,6 +114,18 @@ def test_media_that_is_missing_or_there_twice_is_named(tmp_path: Path) -> None:
         (tmp_path / folder / "dog.mp4").touch()
     with pytest.raises(ManifestError, match="2 files of that name"):
         manifest_of(cut, tmp_path, {})
+    with pytest.raises(ManifestError, match="there is no such folder"):
+        manifest_of(cut, tmp_path / "gone", {})
+
+
+def test_sources_of_rows_are_absolute_wherever_the_manifest_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cut.edl").write_text(DISSOLVE)
+    Path("street.mov").touch()
+    (row,) = csv.DictReader(io.StringIO(manifest_of(Path("cut.edl"), Path(), {})))
+    assert row["source"] == str(tmp_path / "street.mov")
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
@@ -126,6 +163,37 @@ def test_clips_of_a_timeline_are_frames_of_their_media(timeline: Path) -> None:
         (1, "/media/my dog.mp4", "f10", "f50", "make it winter"),
         (2, "/media/my dog.mp4", "f100", "f140", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"OTIO_SCHEMA":"Clip.1","name":"x"}', r"clip 1 \(x\) does not say which frames"),
+        ('{"OTIO_SCHEMA":"Timeline.1"', "not a timeline that OpenTimelineIO reads"),
+        ("[]", "not a timeline"),
+        ('{"OTIO_SCHEMA":"Timeline.1","name":"x"}', "not a timeline that OpenTimelineIO reads"),
+        ('{"OTIO_SCHEMA":"Track.1","name":"V1","kind":"Video","children":[]}', "there is no clip in it"),
+        ("", "not a timeline that OpenTimelineIO reads"),
+    ],
+    ids=["a clip without frames", "cut short", "a list", "without tracks", "no clip", "empty"],
+)
+def test_what_is_no_timeline_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    pytest.importorskip("opentimelineio", reason="needs samaflow[editorial]")
+    path = tmp_path / "cut.otio"
+    path.write_text(content)
+    with pytest.raises(ManifestError, match=said):
+        read_otio(path)
+
+
+def test_frames_count_at_the_rate_of_the_media(tmp_path: Path) -> None:
+    """Media of 50 frames a second from an hour on, used in a cut of 25: two frames of it for one."""
+    otio = pytest.importorskip("opentimelineio", reason="needs samaflow[editorial]")
+    time, span = otio.opentime.RationalTime, otio.opentime.TimeRange
+    media = otio.schema.ExternalReference("file:///media/dog.mp4", span(time(180_000, 50), time(500, 50)))
+    path = tmp_path / "cut.otio"
+    clip = otio.schema.Clip("dog", media, span(time(90_010, 25), time(40, 25)))
+    otio.adapters.write_to_file(clip, str(path))
+    assert [(found.start, found.end) for found in read_otio(path)] == [("f20", "f100")]
 
 
 def test_a_replaced_clip_keeps_its_length_and_place(timeline: Path, tmp_path: Path) -> None:
