@@ -27,6 +27,9 @@ Difference = npt.NDArray[Any]
 Map = npt.NDArray[np.float32]
 """(h, w): one value a pixel, at any size."""
 
+Room = npt.NDArray[np.float32]
+"""(n,): where one enlarged plane after another lies."""
+
 _COLOURS = 3
 """Planes that hold colour; a fourth is alpha, which no edit touches."""
 _PER_LEVEL = 257.0
@@ -59,7 +62,7 @@ def edit_of(output: Rgb, source: Rgb, levels: Levels | None) -> Edit | None:
     if levels is None or levels == SAME:
         change = difference(output, source)
         return None if change is None else Edit(source, change, output.dtype == np.uint16)
-    return Edit(source, levelled(_levels(output), levels) - source, output.dtype == np.uint16)
+    return Edit(source, settled(output, levels) - source, output.dtype == np.uint16)
 
 
 def mixed(parts: Sequence[tuple[Edit | None, float]]) -> Edit | None:
@@ -97,10 +100,11 @@ class Restorer:
         self._rows = [np.ascontiguousarray(row[None]) for row in matrix]
         self._linear = [np.ascontiguousarray(row[:, :3]) for row in self._rows]
         self._curve = curve_of(index)
+        self._room = [np.empty(index.width * index.height, np.float32) for _ in range(2)]
 
     def added(self, edit: Edit) -> tuple[Plane, ...]:
         """The difference as Y, U and V code values, at its own size; of HDR, that of what its curve makes of both."""
-        levels = edit.change.astype(np.float32)
+        levels = edit.change.astype(np.float32, copy=False)
         if self._curve is not None:
             before = edit.source.astype(np.float32)
             levels = self._curve.to_hdr(before + levels) - self._curve.to_hdr(before)
@@ -108,13 +112,16 @@ class Restorer:
 
     def picture(self, edit: Edit) -> tuple[Plane, ...]:
         """The edited picture as Y, U and V code values, at working size, with fractions of a code value."""
-        whole = edit.change.astype(np.float32) + edit.source
+        whole = edit.change.astype(np.float32, copy=False) + edit.source
         if self._curve is not None:
             whole = self._curve.to_hdr(whole)
         return tuple(np.asarray(cv2.transform(whole, row)) for row in self._rows)
 
     def apply(self, frame: av.VideoFrame, layers: Layers) -> av.VideoFrame:
-        """The edited frame in the source's own format. Without layers the source's planes, untouched."""
+        """The edited frame in the source's own format. Without layers the source's planes, untouched.
+
+        What is enlarged takes the place of what was: one thread at a time.
+        """
         sources = planes(frame)
         if layers.outside is None and layers.inside is None:
             return frame if frame.format.name == self._form.name else copied(sources, self._form, *self._size)
@@ -123,7 +130,7 @@ class Restorer:
             if layers.outside is None or number == _COLOURS:
                 np.copyto(target, source)
             else:
-                self._put(source, _enlarged(layers.outside[number], source, cv2.INTER_LINEAR), target)
+                self._put(source, _enlarged(layers.outside[number], source, cv2.INTER_LINEAR, self._room[0]), target)
         if layers.inside is not None and layers.mask is not None:
             self._lay(layers.inside, layers.mask, targets)
         return result
@@ -132,9 +139,9 @@ class Restorer:
         """The enlarged edit over what is there, as far as the mask says; away from the mask nothing is done."""
         box = box_of(mask, [plane.shape for plane in (*inside, *targets)])
         for part, target in zip(map(box.of, inside), map(box.of, targets[:_COLOURS]), strict=True):
-            over = _enlarged(part, target, cv2.INTER_LANCZOS4)
+            over = _enlarged(part, target, cv2.INTER_LANCZOS4, self._room[0])
             cv2.subtract(over, target, dst=over, dtype=cv2.CV_32F)
-            cv2.multiply(over, _enlarged(box.of(mask), target, cv2.INTER_LINEAR), dst=over)
+            cv2.multiply(over, _enlarged(box.of(mask), target, cv2.INTER_LINEAR, self._room[1]), dst=over)
             self._put(target, over, target)
 
     def _put(self, source: Plane, change: Any, target: Plane) -> None:
@@ -144,9 +151,12 @@ class Restorer:
             np.minimum(target, self._form.peak, out=target)
 
 
-def _enlarged(part: Plane, target: npt.NDArray[Any], interpolation: int) -> npt.NDArray[np.float32]:
+def _enlarged(part: Plane, target: npt.NDArray[Any], interpolation: int, room: Room) -> npt.NDArray[np.float32]:
+    """`part` as large as `target`, in `room`: fresh pages of megabytes cost as much as the arithmetic."""
     height, width = target.shape
-    return np.asarray(cv2.resize(part, (width, height), interpolation=interpolation))
+    large = room[: height * width].reshape(height, width)
+    cv2.resize(part, (width, height), dst=large, interpolation=interpolation)
+    return large
 
 
 class Enlarger:
@@ -155,6 +165,7 @@ class Enlarger:
     def __init__(self, index: FrameIndex) -> None:
         self._form = pixel_format(index.pixel_format, "source")
         self._size = (index.width, index.height)
+        self._room = np.empty(index.width * index.height, np.float32)
         self._rows = [np.ascontiguousarray(row[None]) for row in rgb_to_yuv(index.colour, self._form.depth)]
         self._curve = curve_of(index)
 
@@ -164,15 +175,18 @@ class Enlarger:
             picture = self._curve.to_hdr(picture)
         result, targets = new_frame(self._form, *self._size)
         for target, row in zip(targets, self._rows, strict=True):
-            large = _enlarged(np.asarray(cv2.transform(picture, row)), target, cv2.INTER_LANCZOS4)
+            large = _enlarged(np.asarray(cv2.transform(picture, row)), target, cv2.INTER_LANCZOS4, self._room)
             np.copyto(target, np.clip(np.rint(large, out=large), 0, self._form.peak, out=large), casting="unsafe")
         return result
 
 
 def settled(picture: Rgb, levels: Levels | None) -> npt.NDArray[np.float32]:
-    """A picture (H, W, 3) of either depth in levels of 8 bits, after `levels`."""
-    values = _levels(picture)
-    return values if levels is None or levels == SAME else levelled(values, levels)
+    """A picture (H, W, 3) of either depth in levels of 8 bits, after `levels`: of 8 bits each value is looked up."""
+    if levels is None or levels == SAME:
+        return _levels(picture)
+    if picture.dtype == np.uint16:
+        return levelled(_levels(picture), levels)
+    return np.asarray(cv2.LUT(picture, levelled(_EVERY_LEVEL, levels)), np.float32)
 
 
 def mixed_pictures(parts: Sequence[tuple[npt.NDArray[np.float32], float]]) -> npt.NDArray[np.float32]:
@@ -182,6 +196,9 @@ def mixed_pictures(parts: Sequence[tuple[npt.NDArray[np.float32], float]]) -> np
     for picture, weight in parts[1:]:
         total += (picture - first) * np.float32(weight)
     return total
+
+
+_EVERY_LEVEL = np.repeat(np.arange(256, dtype=np.float32)[None, :, None], 3, axis=2)
 
 
 def _levels(picture: Rgb) -> npt.NDArray[np.float32]:

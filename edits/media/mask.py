@@ -81,6 +81,9 @@ def redrawn(edit: Edit) -> Map:
 
 
 def _luma(edit: Edit, levels: Difference) -> Map:
+    """At the mask's size. Of float32 luma is taken first: OpenCV is slow to halve three channels of it, not one."""
+    if levels.dtype == np.float32:
+        return np.asarray(cv2.resize(cv2.transform(levels, _LUMA), mask_size(edit), interpolation=cv2.INTER_AREA))
     return np.asarray(cv2.transform(_halved(edit, levels), _LUMA))
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from edits.media.box import MARGIN, box_of
-from edits.media.detail import Edit, Enlarger, Layers, Restorer, difference, edit_of, mixed, mixed_pictures
+from edits.media.detail import Edit, Enlarger, Layers, Restorer, difference, edit_of, mixed, mixed_pictures, settled
 from edits.media.formats import planes
+from edits.media.levels import Levels, levelled
 from edits.media.records import Colour, FrameIndex
 from tests.fakes.footage import drawn
 
@@ -35,6 +36,12 @@ def grey(level: int, dtype: type = np.uint8) -> np.ndarray:
 def test_equal_pictures_have_no_difference_at_either_depth() -> None:
     assert difference(grey(90), grey(90)) is None
     assert difference(grey(90 * 257, np.uint16), grey(90)) is None
+
+
+def test_levels_of_eight_bits_are_what_arithmetic_makes_of_them() -> None:
+    picture = np.random.default_rng(3).integers(0, 256, (24, 32, 3), np.uint8)
+    levels = Levels((1.04, 0.97, 1.0), (-2.5, 0.3, 5.9))
+    assert np.array_equal(settled(picture, levels), levelled(picture.astype(np.float32), levels))
 
 
 def test_a_mixture_of_unchanged_parts_is_unchanged() -> None:
