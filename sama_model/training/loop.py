@@ -137,6 +137,7 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
     first = 0
     if found is not None:
         accelerator.load_state(str(found[0]))
+        average.to(accelerator.device)  # diffusers leaves it where it was read
         first = found[1].step
     steps = range(first, settings.steps)
     draw = task.draw.sharing(Share(accelerator.process_index, accelerator.num_processes))
