@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,12 @@ class Tokens:
     """(1, 512)."""
     cut: int
     """Tokens that did not fit; the official code cuts them as well and does not say so."""
+
+    @classmethod
+    def together(cls, prompts: Sequence[Tokens]) -> Tokens:
+        """Several prompts': (B, 512) each."""
+        ids, masks = ([getattr(each, name) for each in prompts] for name in ("ids", "mask"))
+        return cls(torch.cat(ids), torch.cat(masks), sum(each.cut for each in prompts))
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, prompt: str) -> Tokens:

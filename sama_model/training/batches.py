@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from sama_model.encoders import prompts_of
+from sama_model.encoders import Tokens, prompts_of, tokenize
 from sama_model.training.data import WHOLE, Examples, Gathered, Share, gathered
 from sama_model.training.loop import Drawn
 from sama_model.training.settings import TrainingSettings
@@ -42,11 +43,17 @@ class Batch:
 
     source: Tensor
     target: Tensor
-    prompts: tuple[str, ...]
+    prompts: Tokens
+    """(B, 512) ids and mask."""
     anchors: Tensor
     u: Tensor
     """(B,) uniform: noise levels before they are shifted."""
     noise: StepNoise
+
+    def pin_memory(self) -> Batch:
+        """The pictures in memory that a GPU reads by itself, while the step before is computed."""
+        pictures = {name: getattr(self, name).pin_memory() for name in ("source", "target", "anchors")}
+        return replace(self, **pictures)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Batches:
 
     examples: Examples
     settings: TrainingSettings
+    tokenizer: PreTrainedTokenizerBase
     share: Share = WHOLE
 
     def sharing(self, share: Share) -> Batches:
@@ -64,7 +72,7 @@ class Batches:
         """Raises BadExampleError like `gathered`."""
         first = step * self.settings.batch
         found = gathered(self.examples, range(first, first + self.settings.batch), self.share)
-        batch = batch_of(found, self.settings, step_generator(self.settings, step))
+        batch = batch_of(found, self.settings, step_generator(self.settings, step), self.tokenizer)
         return Drawn(batch, found.bad, found.count)
 
 
@@ -73,7 +81,9 @@ def step_generator(settings: TrainingSettings, step: int) -> np.random.Generator
     return np.random.default_rng([STREAM, settings.seed, step])
 
 
-def batch_of(found: Gathered, settings: TrainingSettings, rng: np.random.Generator) -> Batch:
+def batch_of(
+    found: Gathered, settings: TrainingSettings, rng: np.random.Generator, tokenizer: PreTrainedTokenizerBase
+) -> Batch:
     """The examples, all of one shape, with the instruction dropped from some. Drawn for every place of the step."""
     examples, places = found.good, list(found.places)
     dropped = [int(rng.random() < settings.text_dropout) for _ in range(found.of)]
@@ -85,7 +95,7 @@ def batch_of(found: Gathered, settings: TrainingSettings, rng: np.random.Generat
     return Batch(
         source=torch.from_numpy(np.stack([each.source for each in examples])),
         target=torch.from_numpy(np.stack([each.target for each in examples])),
-        prompts=tuple(prompts_of(each.text)[dropped[place]] for place, each in pairs),
+        prompts=Tokens.together([tokenize(tokenizer, prompts_of(each.text)[dropped[place]]) for place, each in pairs]),
         anchors=torch.from_numpy(np.stack([each.target[anchored[place]] for place, each in pairs])),
         u=torch.from_numpy(u[places]),
         noise=StepNoise(int(rng.integers(2**31)), found.places, found.of),

@@ -8,9 +8,9 @@ one device a resumed run therefore ends in the same bits as one that was never s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import cv2
 import torch
@@ -34,6 +34,13 @@ class PausedError(Exception):
     """The run was told to stop: what was done is in a checkpoint, and the same call goes on from there."""
 
 
+@runtime_checkable
+class Pinned(Protocol):
+    """Content that can be where a GPU reads it by itself."""
+
+    def pin_memory(self) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Drawn(Generic[Content]):
     """What a step is shown, on the CPU."""
@@ -43,6 +50,10 @@ class Drawn(Generic[Content]):
     """Examples that were left out of it."""
     count: int = 1
     """Examples in it that count; 0: those of other processes do, and this one only keeps step."""
+
+    def pin_memory(self) -> Drawn[Content]:
+        """As torch's DataLoader asks for it, for content that knows how."""
+        return replace(self, content=self.content.pin_memory()) if isinstance(self.content, Pinned) else self
 
 
 class Draw(Protocol[Content]):
@@ -237,6 +248,7 @@ def ahead(draw: Callable[[int], Drawn[Content]], steps: range, workers: int) -> 
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
         collate_fn=unchanged,
+        pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from sama_model.config import TEXT_TOKENS
-from sama_model.encoders import embed_tokens, encode_video, text_context, tokenize
+from sama_model.encoders import Tokens, embed_tokens, encode_video, text_context
 from sama_model.reuse import NOTHING, Memory, Reuse
 from sama_model.tokens import Joint
 from sama_model.training.adapters import adapt
@@ -129,7 +129,7 @@ class Stage:
 
     @property
     def draw(self) -> Batches:
-        return Batches(self.examples, self.settings)
+        return Batches(self.examples, self.settings, self.networks.tokenizer)
 
     def place(self, device: torch.device) -> None:
         self.vae.to(device)
@@ -141,9 +141,9 @@ class Stage:
         networks, settings = self.networks, self.settings
         device = self.vae.device
         with torch.no_grad():
-            source = encode_video(self.vae, pixels(content.source.to(device)))
-            target = encode_video(self.vae, pixels(content.target.to(device)))
-            data = Joint(target.float(), networks.anchors(content.anchors.to(device)).float())
+            both = torch.cat([clip.to(device, non_blocking=True) for clip in (content.source, content.target)])
+            source, target = encode_video(self.vae, pixels(both)).chunk(2)
+            data = Joint(target.float(), networks.anchors(content.anchors.to(device, non_blocking=True)).float())
         noise = Joint(*content.noise.like(data.video, data.semantic))
         sigmas = shifted_sigmas(content.u.to(device), settings.shift)
         at = noised(data, noise, sigmas)
@@ -167,15 +167,13 @@ def lowered(vae: AutoencoderKLWan) -> AutoencoderKLWan:
     return copy
 
 
-def contexts_of(networks: Networks, prompts: tuple[str, ...]) -> Tensor:
+def contexts_of(networks: Networks, prompts: Tokens) -> Tensor:
     """(B, 512, d), the padded rows zero as in inference; the encoder is only shown as many as the longest prompt has.
 
     No valid row sees a padded one, so that these need not be computed.
     """
-    tokens = [tokenize(networks.tokenizer, prompt) for prompt in prompts]
-    ids, mask = torch.cat([each.ids for each in tokens]), torch.cat([each.mask for each in tokens])
-    longest = int(mask.sum(dim=1).max())
-    ids, mask = ids[:, :longest], mask[:, :longest]
+    longest = int(prompts.mask.sum(dim=1).max())
+    ids, mask = prompts.ids[:, :longest], prompts.mask[:, :longest]
     embedded = embed_tokens(networks.text_encoder, ids, mask).float()
     filled = text_context(embedded, mask.to(networks.text_encoder.device))
     return nn.functional.pad(filled, (0, 0, 0, TEXT_TOKENS - longest))

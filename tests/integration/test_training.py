@@ -13,7 +13,7 @@ import torch
 from sama_model.attention import by_products
 from sama_model.cards import card
 from sama_model.editors.sama import load_tiny
-from sama_model.encoders import PROMPT_PREFIX
+from sama_model.encoders import PROMPT_PREFIX, tokenize
 from sama_model.errors import WeightsError
 from sama_model.tiny import TRANSFORMER
 from sama_model.training import checkpoints
@@ -212,14 +212,17 @@ def test_attention_by_products_is_the_fused_one_and_has_its_gradients() -> None:
 def test_a_step_draws_the_same_again_and_drops_some_instructions() -> None:
     examples = gathered(EXAMPLES, range(4))
     often = replace(settings(1), text_dropout=0.5)
-    one, again, other = (batch_of(examples, often, step_generator(often, step)) for step in (3, 3, 4))
-    assert one.prompts == again.prompts
+    tokenizer = networks().tokenizer
+    one, again, other = (batch_of(examples, often, step_generator(often, step), tokenizer) for step in (3, 3, 4))
+    assert torch.equal(one.prompts.ids, again.prompts.ids)
     assert torch.equal(one.u, again.u)
     assert one.noise == again.noise != other.noise
-    every = [batch_of(examples, often, step_generator(often, step)).prompts for step in range(20)]
-    dropped = sum(prompt == PROMPT_PREFIX for prompts in every for prompt in prompts)
-    assert 25 <= dropped <= 55
-    assert all(prompt.startswith(PROMPT_PREFIX) for prompts in every for prompt in prompts)
+    every = [batch_of(examples, often, step_generator(often, step), tokenizer).prompts for step in range(20)]
+    bare = tokenize(tokenizer, PROMPT_PREFIX)
+    lengths = torch.cat([prompts.mask.sum(dim=1) for prompts in every])
+    assert 25 <= (lengths == bare.mask.sum()).sum() <= 55
+    prefix = bare.ids[0, : int(bare.mask.sum()) - 1]
+    assert all(torch.equal(ids[: len(prefix)], prefix) for prompts in every for ids in prompts.ids)
     assert one.anchors.shape == (4, 1, 32, 32, 3)
 
 

@@ -26,7 +26,8 @@ from sama_model.training.pretext import (
 from sama_model.training.settings import TrainingSettings
 from sama_model.training.stage_one import StageOne
 from sama_model.training.stage_zero import StageZero
-from sama_model.training.world.rules import WORLD
+from sama_model.training.tokenizer import learned
+from sama_model.training.world.rules import SMALL_WORLD, WORLD
 from sama_model.training.world.samples import planned
 from sama_model.training.world.splits import Split
 
@@ -150,14 +151,16 @@ def test_of_a_share_without_a_good_example_another_keeps_step() -> None:
 
 def test_what_is_drawn_for_a_place_does_not_depend_on_who_draws_it() -> None:
     settings = TrainingSettings(1, batch=5, text_dropout=0.5)
-    whole = Batches(StageOne(3, "small"), settings)(2).content
+    tokenizer = learned(SMALL_WORLD, 1, 300)
+    whole = Batches(StageOne(3, "small"), settings, tokenizer)(2).content
     latents = torch.zeros(5, 2, 3)
     for index in range(2):
-        share = Batches(StageOne(3, "small"), settings).sharing(Share(index, 2))(2)
+        share = Batches(StageOne(3, "small"), settings, tokenizer).sharing(Share(index, 2))(2)
         mine, places = share.content, list(range(index, 5, 2))
         assert share.count == len(places)
-        assert mine.prompts == tuple(whole.prompts[place] for place in places)
-        for one, all_of in ((mine.source, whole.source), (mine.anchors, whole.anchors), (mine.u, whole.u)):
+        tokens = ((mine.prompts.ids, whole.prompts.ids), (mine.prompts.mask, whole.prompts.mask))
+        pictures = ((mine.source, whole.source), (mine.anchors, whole.anchors))
+        for one, all_of in (*tokens, *pictures, (mine.u, whole.u)):
             assert torch.equal(one, all_of[places])
         (noise,), (all_noise,) = mine.noise.like(latents[places]), whole.noise.like(latents)
         assert torch.equal(noise, all_noise[places])
