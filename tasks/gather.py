@@ -11,6 +11,7 @@ import sql
 from edits import storage, wire
 from edits.errors import RecordError, is_transient, shortened
 from edits.job import Chunk, EditJob, JobState, Marker, VideoPlan
+from edits.media.pictures import FIRST
 from edits.media.records import Picture, Pictures
 from tasks.intake import Order
 from tasks.progress import JobProgress, Snapshot
@@ -147,6 +148,8 @@ def facts_of(job: EditJob, plan: VideoPlan | None, sha256: str) -> Iterator[Repo
     """What a deliverable is made of, a line a fact; `sha256` is its own, or empty."""
     yield ReportFact("Source sha256", job.source_sha256)
     yield ReportFact("Frames", f"{job.start} to {job.end - 1}")
+    if job.handles and job.scope == "range":
+        yield ReportFact("Frame numbers", _numbered(job))
     yield ReportFact("Editor", f"{job.editor}, version {plan.editor_version}" if plan else job.editor)
     yield ReportFact("Weights", f"{job.weights} {job.weights_digest}".strip())
     if job.sampling is not None:
@@ -160,6 +163,13 @@ def facts_of(job: EditJob, plan: VideoPlan | None, sha256: str) -> Iterator[Repo
     if sha256:
         yield ReportFact("Deliverable sha256", sha256)
     yield ReportFact("Instruction", shortened(job.instruction, 400))
+
+
+def _numbered(job: EditJob) -> str:
+    """As visual effects count: from 1001, handles first."""
+    last = FIRST + job.end - job.start - 1
+    cut = f"{FIRST + job.handles} to {last - job.handles}"
+    return f"{FIRST} to {last}, of which {cut} are the cut and the rest its handles of {job.handles}"
 
 
 def _remarks(kept: Pictures) -> Iterator[ReportFact]:

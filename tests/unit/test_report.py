@@ -14,7 +14,7 @@ import pytest
 from edits.errors import RowError
 from edits.job import JobState
 from edits.media.records import Check
-from tasks.gather import cut_facts
+from tasks.gather import cut_facts, facts_of
 from tasks.report import (
     ChunkState,
     Report,
@@ -38,6 +38,7 @@ from tasks.report import (
     timeline,
 )
 from tests.fakes import recorded
+from tests.unit.test_plan import make_job
 
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 PNG = b"\x89PNG another"
@@ -317,3 +318,10 @@ def test_a_job_without_seams_or_masks_shows_none():
     page = Page(render(report(JOB)))
     assert "between chunks" not in page.text
     assert not any(text.startswith("Mask") for text in page.values("alt"))
+
+
+def test_frames_with_handles_are_numbered_as_visual_effects_count() -> None:
+    """Frames 92 to 147 are delivered: eight of handles, forty of the cut, eight of handles."""
+    told = {fact.name: fact.value for fact in facts_of(make_job(start=92, end=148, handles=8), None, "")}
+    assert told["Frame numbers"] == "1001 to 1056, of which 1009 to 1048 are the cut and the rest its handles of 8"
+    assert "Frame numbers" not in {fact.name for fact in facts_of(make_job(start=92, end=148), None, "")}
