@@ -65,7 +65,7 @@ def _job(run: Run, progress: JobProgress) -> ReportJob:
     job, plan = record.job, written_plan(run, record.job)
     artifact = sql.output_of(run.db, job.job_id)
     delivered = record.state is JobState.DELIVERED
-    kept = _kept(run, job) if delivered else Pictures(())
+    kept = kept_of(run, job) if delivered else Pictures(())
     markers = {chunk.chunk_key: _marker(run, chunk) for chunk in plan.chunks} if plan else {}
     return ReportJob(
         line=progress.line,
@@ -90,7 +90,7 @@ def _job(run: Run, progress: JobProgress) -> ReportJob:
         seams=seams_of(run, job) if delivered else (),
         lineage=(
             *facts_of(job, plan, artifact.sha256 if artifact and delivered else ""),
-            *_remarks(kept),
+            *remarks(kept),
             *cut_facts(marker for marker in markers.values() if marker),
         ),
         problem=None if delivered else _problem(progress),
@@ -122,7 +122,7 @@ def cut_facts(markers: Iterable[Marker]) -> Iterator[ReportFact]:
         )
 
 
-def _kept(run: Run, job: EditJob) -> Pictures:
+def kept_of(run: Run, job: EditJob) -> Pictures:
     """What the delivery put aside for the report."""
     path = storage.pictures_path(job.job_id)
     data = run.store.read_or_none(path)
@@ -172,7 +172,8 @@ def _numbered(job: EditJob) -> str:
     return f"{FIRST} to {last}, of which {cut} are the cut and the rest its handles of {job.handles}"
 
 
-def _remarks(kept: Pictures) -> Iterator[ReportFact]:
+def remarks(kept: Pictures) -> Iterator[ReportFact]:
+    """What a deliverable states that its source did not, and what it does not hold."""
     if kept.colour_assumed:
         yield ReportFact(
             "Colour", f"the source does not state its {', '.join(kept.colour_assumed)}: assumed, and tagged so"

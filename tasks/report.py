@@ -21,7 +21,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edits.errors import RowError, shortened
 from edits.job import JobState
-from edits.media.colour import CODES
 from edits.media.records import Check
 
 # -- records ----------------------------------------------------------------------------------------------------------
@@ -403,19 +402,16 @@ def found(check: Check) -> str:
 
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-_COLOURS = {f"colour {kind}": {str(code): name for name, code in table.items()} for kind, table in CODES.items()}
 
 
 def _said(name: str, value: str) -> str:
     if _DIGEST.fullmatch(value):
         return f"sha256 {value[:16]}…"
-    if name not in _COLOURS:
-        return value
-    return _standard(_COLOURS[name].get(value, "not stated" if value in ("0", "2") else value))
+    return _standard(value) if name.startswith("colour ") else value
 
 
 def _standard(name: str) -> str:
-    """`bt709` as `BT.709`, `smpte170m` as `SMPTE 170M`."""
+    """`bt709 (1)` as `BT.709 (1)`, `smpte170m (6)` as `SMPTE 170M (6)`."""
     name = re.sub(r"^bt\.?", "BT.", name)
     return re.sub(r"^(smpte|iec)(\d+m?)", lambda match: f"{match[1]} {match[2]}".upper(), name)
 

@@ -24,7 +24,7 @@ from edits.media.records import Check, FrameIndex, ReviewRequest, ReviewSpan, St
 from edits.media.review import contact_names, duration_of, layout_of
 from edits.storage import Store
 from tasks import review_page
-from tasks.gather import facts_of, seams_of, written_plan
+from tasks.gather import facts_of, kept_of, remarks, seams_of, written_plan
 from tasks.review_page import Card, Contact, Decided, PageChunk, ReviewIndex, ReviewPage, Seam
 from tasks.run import Run
 
@@ -215,6 +215,7 @@ def write_page(run: Run, job_id: str) -> str:
     if review is None or plan is None:
         return ""
     artifact = sql.output_of(run.db, job_id)
+    facts = facts_of(record.job, plan, artifact.sha256 if artifact else "")
     before = sql.change_before(run.db, job_id)
     page = ReviewPage(
         job=record.job,
@@ -234,7 +235,7 @@ def write_page(run: Run, job_id: str) -> str:
         contacts=tuple(Contact(frame, *contact_names(frame)) for frame in review.contacts),
         checks=review.checks,
         timings=review.timings,
-        lineage=tuple(facts_of(record.job, plan, artifact.sha256 if artifact else "")),
+        lineage=(*facts, *remarks(kept_of(run, record.job))),
         problem=record.failure_message,
         decisions=tuple(_decided(run, each) for each in sql.approvals(run.db, job_id)),
         before=None if before is None else _decided(run, before),

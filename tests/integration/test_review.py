@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tasks.review import PAGE, write_page
 from tasks.run import Run, open_run
 from tests.fakes.chain import edit_plainly, edit_rows
 from tests.fakes.clips import write_clip
+from tests.fakes.footage import variable, write_footage
 
 ADA = Opinion("Ada", "looks right")
 
@@ -69,6 +71,15 @@ def test_a_required_review_keeps_the_finished_file_back_until_it_is_approved(her
         assert run.store.list(f"jobs/{first.job_id}/deliverable.mp4") == []
         with pytest.raises(StateError, match="only a job that awaits"), decide.waiting_job(run, first.job_id):
             pass
+
+
+def test_the_page_says_what_was_assumed_and_what_is_not_carried(here: Path) -> None:
+    write_footage(here / "plain.mp4", variable(9, 512), Fraction(1, 12800), tags=(2, 2, 2, 0), timecode="10:00:00:00")
+    with open_run([]) as run:
+        (first,) = edit_rows(run, row(source="plain.mp4"), folder=here).rows
+        shown = page_of(run, first.job_id)
+    assert "the source does not state its matrix, primaries, transfer, range: assumed" in shown
+    assert "start timecode 10:00:00:0: the frame rate varies" in shown
 
 
 def test_a_preview_edits_the_beginning_of_each_shot_and_its_approval_only_the_rest(here: Path) -> None:

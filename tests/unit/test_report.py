@@ -229,16 +229,16 @@ def test_failed_checks_are_open_and_passed_ones_folded():
 
 def test_checks_name_colours_and_shorten_digests():
     checks = (
-        Check("colour matrix", True, "1", "1"),
-        Check("colour transfer", False, "16", "2"),
-        Check("colour range", False, "1", "2"),
+        Check("colour matrix", True, "bt709 (1)", "bt709 (1)"),
+        Check("colour transfer", False, "smpte2084 (16)", "not stated (2)"),
+        Check("colour range", False, "tv (1)", "pc (2)"),
         Check("audio 0 packets", True, "ab" * 32, "ab" * 32),
         Check("audio 1 packets", False, "ab" * 32, "cd" * 32),
     )
     assert [(expected(check), found(check)) for check in checks] == [
-        ("BT.709", "BT.709"),
-        ("SMPTE 2084", "not stated"),
-        ("tv", "pc"),
+        ("BT.709 (1)", "BT.709 (1)"),
+        ("SMPTE 2084 (16)", "not stated (2)"),
+        ("tv (1)", "pc (2)"),
         ("sha256 abababababababab…", "identical"),
         ("sha256 abababababababab…", "sha256 cdcdcdcdcdcdcdcd…"),
     ]
