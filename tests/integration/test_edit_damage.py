@@ -71,6 +71,16 @@ def test_a_lost_input_of_an_edited_chunk_is_cut_from_the_source_again(done: Fold
     assert only_row(done.edit()) == ("delivered", 0)
 
 
+def test_a_store_of_an_older_version_goes_on_without_editing_anything_again(done: Folder) -> None:
+    for file in sorted(done.path.glob(".samaflow/store/*/*/*.mov")):
+        file.rename(file.with_suffix(".mkv"))
+    for marker in done.path.glob(".samaflow/store/chunks/*/result.json"):
+        marker.write_text(marker.read_text(encoding="utf-8").replace(".mov", ".mkv"), encoding="utf-8")
+    (done.path / "out" / "graded.mp4").unlink()
+    assert only_row(done.edit()) == ("delivered", 0)
+    assert len(list(done.path.glob(".samaflow/store/inputs/*/input.mov"))) == 2
+
+
 def test_a_damaged_plan_fails_its_own_row_and_says_so(done: Folder) -> None:
     store(done, "jobs/*/plan.json").write_text("{", encoding="utf-8")
     (done.path / "out" / "graded.mp4").unlink()
