@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -14,12 +15,12 @@ from prefect.cache_policies import NO_CACHE
 import sql
 from edits import storage, wire
 from edits.cutlist import read_cuts
-from edits.errors import SourceError, StateError
+from edits.errors import BadRowError, RowError, SourceError, StateError
 from edits.job import Chunk, EditJob, InputRecord, JobState, VideoPlan
 from edits.manifest import ManifestRow, reserve_output, resolve_row
 from edits.media import child
 from edits.media.asked import as_asked
-from edits.media.deliverables import writable_suffixes
+from edits.media.deliverables import obstacles, writable_suffixes
 from edits.media.records import FrameIndex, SplitChunk, SplitRequest
 from edits.plan import plan_video
 from edits.timecode import Position
@@ -122,13 +123,31 @@ def resolve(run: Run, manifest_id: str, row: ManifestRow, index: FrameIndex) -> 
         BadRowError: cells that are wrong for this source.
         RowError: another row of this run writes the same file.
     """
-    suffixes = writable_suffixes(row.deliverable, as_asked(index, row))
+    asked = as_asked(index, row)
+    suffixes = writable_suffixes(row.deliverable, asked)
     given = (_cuts_of(run, row), digest_of_mask(run, row, index), digest_of_lut(run, row))
     with run.lock("outputs"):
         may_take = partial(publish.may_take, run, row.line)
-        job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id, *given, may_take)
+        try:
+            job = resolve_row(row, index, run.catalogue, suffixes, run.trust, manifest_id, *given, may_take)
+        except BadRowError as error:
+            raise BadRowError([_told_why(each, row, asked) for each in error.errors]) from error
         reserve_output(job, run.outputs)
     return job
+
+
+def _told_why(error: RowError, row: ManifestRow, index: FrameIndex) -> RowError:
+    """An error about the output's container with what keeps that from holding this source; others as they are."""
+    if error.column != "output":
+        return error
+    why = obstacles(row.deliverable, index)
+    if all(why.values()):
+        problem = "; ".join(f"{suffix} {reason}" for suffix, reason in why.items())
+        return RowError(
+            row.line, "deliverable", row.deliverable, f"{problem}.", "Choose another deliverable: ffv1, say."
+        )
+    reason = why.get(PurePosixPath(unquote(row.target.uri)).suffix.lower(), "")
+    return RowError(row.line, "output", error.value, f"this file {reason}.", error.remedy) if reason else error
 
 
 def _cuts_of(run: Run, row: ManifestRow) -> tuple[Position, ...] | None:

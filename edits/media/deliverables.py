@@ -288,9 +288,14 @@ def _origin_left_out(index: FrameIndex, suffix: str) -> Iterator[str]:
 def writable_suffixes(deliverable: str, index: FrameIndex) -> tuple[str, ...]:
     """Containers of `deliverable` that hold this source's timestamps, pixel shape and audio exactly; best first: those
     that leave out least, then the usual ones."""
-    entry = deliverable_for(deliverable, index)
-    possible = [suffix for suffix in entry.suffixes if not _obstacle(entry, suffix, index)]
+    possible = [suffix for suffix, why in obstacles(deliverable, index).items() if not why]
     return tuple(sorted(possible, key=lambda suffix: len(left_out(index, suffix))))
+
+
+def obstacles(deliverable: str, index: FrameIndex) -> dict[str, str]:
+    """Container of `deliverable` to why it cannot hold this source; empty words where it can."""
+    entry = deliverable_for(deliverable, index)
+    return {suffix: _obstacle(entry, suffix, index) for suffix in entry.suffixes}
 
 
 def suffix_for(deliverable: str, index: FrameIndex) -> str:
@@ -299,11 +304,10 @@ def suffix_for(deliverable: str, index: FrameIndex) -> str:
     Raises:
         OutputError: no container of this deliverable can hold the source; the message says why of each.
     """
-    entry = deliverable_for(deliverable, index)
     found = writable_suffixes(deliverable, index)
     if found:
         return found[0]
-    reasons = "; ".join(f"{suffix} {_obstacle(entry, suffix, index)}" for suffix in entry.suffixes)
+    reasons = "; ".join(f"{suffix} {why}" for suffix, why in obstacles(deliverable, index).items())
     raise OutputError(f"deliverable {deliverable} cannot hold this source: {reasons}. Choose another deliverable")
 
 

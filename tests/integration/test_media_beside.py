@@ -18,6 +18,9 @@ from edits.media.index import index_source, quick_index
 from edits.media.split import split
 from edits.media.verify import verify
 from edits.stitch import stitch
+from tasks.forecast import forecast
+from tasks.intake import read_order
+from tasks.run import open_run
 from tests.fakes.footage import constant, requests, variable, write_footage
 
 MP4, MKV = Fraction(1, 12800), Fraction(1, 1000)
@@ -179,3 +182,17 @@ def test_the_picture_stays_what_players_begin_with(tmp_path: Path) -> None:
     stitch(request, unheard)
     with av.open(request.output) as container:
         assert container.streams.video[0].disposition & av.stream.Disposition.default
+
+
+def test_a_row_whose_container_does_not_do_is_told_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Film's rate in a QuickTime file: between milliseconds. And a variable one as pictures, which have no times."""
+    monkeypatch.chdir(tmp_path)
+    write_footage(tmp_path / "film.mov", constant(9, 1001), Fraction(1, 24000))
+    write_footage(tmp_path / "uneven.mp4", variable(9, 512), MP4)
+    rows = "film.mov,make it sepia,grade,ffv1,film.mkv\nuneven.mp4,make it sepia,grade,png_sequence,\n"
+    with open_run((tmp_path,)) as run:
+        order = read_order(run, f"source,instruction,editor,deliverable,output\n{rows}".encode(), "a.csv", tmp_path)
+        film, uneven = forecast(run, order, quick=False).rows
+    assert "column 'output', value 'film.mkv': this file holds whole milliseconds only" in film.error
+    assert "End it in .mov" in film.error
+    assert "column 'deliverable', value 'png_sequence': .zip holds no times" in uneven.error
