@@ -12,7 +12,7 @@ import av
 
 from edits.errors import SourceError
 from edits.keys import sha256_of
-from edits.media.picture import Picture, hidden_in, picture_of
+from edits.media.picture import Picture, picture_of
 from edits.media.rate import constant_rate, last_duration
 from edits.media.reader import Source
 from edits.media.records import AudioStream, FrameIndex, Limits, Progress, SubtitleStream
@@ -64,7 +64,7 @@ def quick_index(path: Path, limits: Limits | None = None, rate: Fraction | None 
                 f"{path}: its headers do not say how many frames it has; index it by decoding (no --quick)"
             )
         return FrameIndex(
-            **_description(source, picture, hidden=tuple(hidden_in(frame))),
+            **_description(source, picture),
             interlaced=frames if frame.interlaced_frame else 0,
             sha256="",
             time_base=1 / rate,
@@ -93,7 +93,6 @@ class _Survey:
         self._ends: dict[int, int] = {}
         self._interlaced = 0
         self._alpha = False
-        self._hidden: dict[str, None] = {}
 
     def note(self, packet: av.Packet[Any]) -> None:
         """Keep the end of each stream; alpha in VP8 and VP9 hides beside the packets, and decoders drop it."""
@@ -109,7 +108,6 @@ class _Survey:
             self._cuts = self._cut_finder(self._picture)
         self._picture.require(frame, len(self.pts), self._name)
         self._interlaced += frame.interlaced_frame
-        self._hidden.update(dict.fromkeys(hidden_in(frame)))
         self._cuts.add(len(self.pts), frame)
         self.pts.append(self._time(frame))
         self._duration = frame.duration or 0
@@ -141,7 +139,7 @@ class _Survey:
         if duration is None:
             raise SourceError(f"{self._name}: has one frame and does not say how long it is shown")
         return FrameIndex(
-            **_description(self._source, self._picture, beside=self._alpha, hidden=tuple(self._hidden)),
+            **_description(self._source, self._picture, beside=self._alpha),
             interlaced=self._interlaced,
             sha256=sha256,
             time_base=time_base,
@@ -168,11 +166,8 @@ class _Survey:
 # -- headers ----------------------------------------------------------------------------------------------------------
 
 
-def _description(
-    source: Source, picture: Picture, *, beside: bool = False, hidden: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The fields of a `FrameIndex` that headers and the first frame decide; `beside`: alpha lies beside the packets;
-    `hidden`: what frames hold and no deliverable takes over."""
+def _description(source: Source, picture: Picture, *, beside: bool = False) -> dict[str, Any]:
+    """The fields of a `FrameIndex` that headers and the first frame decide; `beside`: alpha lies beside the packets."""
     container = source.container
     width, height, ratio = picture.upright
     return {
@@ -189,7 +184,7 @@ def _description(
         "audio": tuple(map(_audio, container.streams.audio, count(1))),
         "timecode": tag_of(container, "timecode"),
         "reel": tag_of(container, "reel_name"),
-        "not_carried": (*_not_carried(source), *hidden),
+        "not_carried": (*_not_carried(source), *picture.hidden),
         "rotation": picture.rotation,
         "alpha": picture.alpha or beside,
         "subtitles": tuple(_subtitles(stream) for stream in container.streams.subtitles),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -37,6 +38,8 @@ class Picture:
     """Degrees counterclockwise to the upright picture: 0, 90, 180 or 270."""
     alpha: bool
     mastering: Mastering | None
+    hidden: tuple[str, ...] = ()
+    """What lies in its first frame beside the picture and is not carried, in words."""
 
     @property
     def upright(self) -> tuple[int, int, Fraction]:
@@ -76,9 +79,10 @@ def picture_of(source: Source, frame: av.VideoFrame) -> Picture:
     stored = stored_format(frame.format.name, name)
     tags = tags_in(frame, source.stream.codec_context)
     ratio = source.stream.sample_aspect_ratio
-    rotation = _rotation(frame, name)
+    told = _told_by(source, frame)
+    rotation = _rotation(frame, told, name)
     colour = interpretation(_of_rgb(tags) if stored.rgb else tags, frame.height, name)
-    _require_own_colours(frame, colour, name)
+    _require_own_colours(told, colour, name)
     return Picture(
         width=frame.width,
         height=frame.height,
@@ -88,7 +92,8 @@ def picture_of(source: Source, frame: av.VideoFrame) -> Picture:
         sample_aspect_ratio=Fraction(ratio) if ratio else Fraction(1),
         rotation=rotation,
         alpha=stored.alpha,
-        mastering=mastering_of(frame),
+        mastering=_mastering(told),
+        hidden=tuple(words for kind, words in _HIDDEN.items() if kind in told),
     )
 
 
@@ -105,13 +110,13 @@ def turned_form(form: PixelFormat, rotation: int) -> PixelFormat:
     return pixel_format(name, "source")
 
 
-def _rotation(frame: av.VideoFrame, name: str) -> int:
+def _rotation(frame: av.VideoFrame, told: Told, name: str) -> int:
     """Degrees counterclockwise, 0 to 270.
 
     Raises:
         SourceError: a display matrix that also mirrors, or turns by something between quarters.
     """
-    matrix = _side_data(frame, "DISPLAYMATRIX")
+    matrix = told.get("DISPLAYMATRIX")
     if matrix is None and not frame.rotation:
         return 0
     a, b, _, c, d = struct.unpack("=5i", matrix[:20]) if matrix is not None else (1, 0, 0, 0, 1)
@@ -126,9 +131,12 @@ def _rotation(frame: av.VideoFrame, name: str) -> int:
 
 
 def mastering_of(frame: av.VideoFrame) -> Mastering | None:
-    """What a frame's ST 2086 and CTA-861.3 side data say; None without either."""
-    display = _side_data(frame, "MASTERING_DISPLAY_METADATA")
-    light = _side_data(frame, "CONTENT_LIGHT_LEVEL")
+    """What a frame of a deliverable says of ST 2086 and CTA-861.3; None without either."""
+    return _mastering(_told(frame))
+
+
+def _mastering(told: Told) -> Mastering | None:
+    display, light = told.get("MASTERING_DISPLAY_METADATA"), told.get("CONTENT_LIGHT_LEVEL")
     if display is None and light is None:
         return None
     primaries, luminance = _display(display) if display is not None else ((), ())
@@ -150,37 +158,45 @@ _HIDDEN = {
 """Kinds of side data, by PyAV's names, that speak of the picture and that nothing here writes again."""
 
 
-def hidden_in(frame: av.VideoFrame) -> list[str]:
-    """What lies in a frame beside its picture and is not carried, in words."""
-    return [_HIDDEN[each.type.name] for each in _beside(frame) if each.type.name in _HIDDEN]
+Told = Mapping[str, bytes]
+"""A frame's side data by PyAV's names of its kinds."""
 
 
-def _beside(frame: av.VideoFrame) -> Any:
-    """The frame's side data. PyAV (18.1) has no name for EXIF, and cannot list what lies in a frame with it: nothing
-    then, which costs no more than names in a report, for such frames are pictures."""
+def _told(frame: av.VideoFrame) -> Told:
+    """PyAV (18.1) has no name for EXIF, and cannot list what lies in a frame with it: nothing then."""
+    beside: Any = frame  # Typed as a mapping, it is a sequence too.
     try:
-        return frame.side_data
+        return {each.type.name: bytes(each) for each in beside.side_data}
     except ValueError:
         return {}
 
 
-def _require_own_colours(frame: av.VideoFrame, colour: Colour, name: str) -> None:
+def _told_by(source: Source, frame: av.VideoFrame) -> Told:
+    """As `_told`; a PNG's profile of colours has a name, of which PyAV (18.1) frees the memory twice once it has listed
+    it, which ends the process: of such pictures, and of PNG in a video, nothing else is asked."""
+    if source.stream.codec_context.codec.canonical_name != "png":
+        return _told(frame)
+    if source.sequence is None:
+        return {}
+    with source.sequence.files[0].open("rb") as file:
+        return {"ICC_PROFILE": b""} if b"iCCP" in file.read(_HEAD) else _told(frame)
+
+
+_HEAD = 1 << 16
+"""Bytes of a PNG in which its chunks before the pixels lie."""
+
+
+def _require_own_colours(told: Told, colour: Colour, name: str) -> None:
     """Dolby Vision's profile 5 has no colours that mean anything without its metadata, and states none.
 
     Raises:
         SourceError: such a picture.
     """
-    if "transfer" in colour.assumed and _side_data(frame, "DOVI_RPU_BUFFER") is not None:
+    if "transfer" in colour.assumed and "DOVI_RPU_BUFFER" in told:
         raise SourceError(
             f"{name}: Dolby Vision whose picture is for its own decoders alone (profile 5), which is refused; export "
             "HDR10 or HLG from it (profile 8 is read as that)"
         )
-
-
-def _side_data(frame: av.VideoFrame, name: str) -> bytes | None:
-    """What the frame has of the kind that PyAV calls `name`."""
-    found: Any = _beside(frame).get(name)
-    return None if found is None else bytes(found)
 
 
 def _display(data: bytes) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import zipfile
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,19 @@ def test_a_tiff_that_was_cut_short_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(SourceError, match="damaged at frame 1"):
         index_source(tmp_path / "plates", unheard, rate=RATE)
+
+
+def test_a_profile_of_colours_is_named(tmp_path: Path) -> None:
+    """A chunk `iCCP` in the first picture: its name, then a compressed profile that nobody looks into. A frame whose
+    side data had been listed would end the process when its memory is collected."""
+    write_pictures(tmp_path / "plates", "png", "rgb24", ".png", 3)
+    path = tmp_path / "plates" / "sh010.1001.png"
+    data, profile = path.read_bytes(), b"iCCPwide\0\0" + zlib.compress(bytes(128))
+    chunk = (len(profile) - 4).to_bytes(4, "big") + profile + zlib.crc32(profile).to_bytes(4, "big")
+    assert index_source(tmp_path / "plates", unheard, rate=RATE).not_carried == ()
+    path.write_bytes(data[:33] + chunk + data[33:])
+    assert index_source(tmp_path / "plates", unheard, rate=RATE).not_carried == ("an ICC profile",)
+    gc.collect()
 
 
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
