@@ -43,6 +43,7 @@ def read_target(text: str, base: Path | str, trust: Trust) -> Target:
         TrustError: outside what is allowed.
     """
     uri = trust.resolve(text, base)
+    _refuse_unmeant(unquote(text) if text.startswith("file:") else text)
     if len(uri) > MAX_NAME_BYTES and len(unquote(uri).rpartition("/")[2].encode()) > MAX_NAME_BYTES:
         raise CellError("the name is too long.", f"A file's name has at most {MAX_NAME_BYTES} bytes.")
     return Target(uri, text.endswith(("/", "\\")) or _is_folder(uri))
@@ -95,6 +96,25 @@ def place_output(target: Target, name: str, suffixes: Sequence[str], trust: Trus
 
 _OPEN = re.compile(r"(?<![A-Za-z0-9])v(?P<digits>(?:#|%23){3,4})(?![#%A-Za-z0-9])")
 """`v###` or `v####` in a name, as URIs write it: a version that is still open."""
+
+
+_UNMEANT = re.compile(r"(?<![A-Za-z0-9])[vV]#+(?![#A-Za-z0-9])|##+|\?\?+|%0[0-9]+d")
+"""What people write for a number that is to be filled in, and no version that is left open."""
+
+
+def _refuse_unmeant(text: str) -> None:
+    """Keep names from being taken literally that ask for a number: all but one `v###` in the file's own name.
+
+    Raises:
+        CellError: another such word, a second one, or one in a folder's name.
+    """
+    folder, _, name = text.replace("\\", "/").rpartition("/")
+    left = _UNMEANT.search(folder) or _UNMEANT.search(_OPEN.sub("", name, count=1))
+    if left is not None:
+        raise CellError(
+            f"'{left[0]}' is no version that can be filled in.",
+            "Write v### (or v####) once, in the file's name, for the next free version: shot_v###.mov",
+        )
 
 
 def is_open(uri: str) -> bool:

@@ -160,14 +160,20 @@ def retry(
 @app.command()
 def pick(
     job: Job,
-    output: Annotated[str, typer.Argument(metavar="FILE", help="Where the picked deliverable goes.")],
+    output: Annotated[
+        str, typer.Argument(metavar="FILE", help="Where the picked deliverable goes; written as a row's output.")
+    ],
+    allow: Allow = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Put the deliverable of one job, of several variants, where it is wanted; the others stay where they are."""
     with problems():
         from tasks.pick import pick as put
+        from tasks.run import trust_of
 
-        typer.echo(f"picked: {put(settings_here(), job, Path(output).absolute(), overwrite=overwrite)}")
+        settings = settings_here()
+        picked = put(settings, job, output, trust_of(settings, (), allow), overwrite=overwrite)
+        typer.echo(f"picked: {picked}")
 
 
 def _run_flow(flow: Callable[[], Summary], *, as_json: bool, store: str | None) -> None:

@@ -209,9 +209,15 @@ def open_run(
     given = {name: value for name, value in overrides.items() if value}
     settings = load_settings(here, os.environ, given)
     check_executor(settings)
-    trust = Trust(settings.roots_with(here, *folders, *absolute_roots(allow)), settings.schemes, settings.path_map)
+    trust = trust_of(settings, folders, allow)
     kind = "" if preview == "none" else preview
     return Run(settings, trust, overwrite=overwrite, preview=kind, max_gpu_hours=max_gpu_hours)
+
+
+def trust_of(settings: Settings, folders: Iterable[Path], allow: Iterable[str] | None = None) -> Trust:
+    """What may be read and written with these settings: their roots, the current folder, `folders` and `allow`."""
+    roots = settings.roots_with(Path.cwd(), *folders, *absolute_roots(allow))
+    return Trust(roots, settings.schemes, settings.path_map)
 
 
 def absolute_roots(allow: Iterable[str] | None) -> tuple[str | Path, ...]:

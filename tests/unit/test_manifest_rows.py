@@ -152,6 +152,10 @@ def test_the_examples_of_all_columns_make_a_row(tmp_path: Path) -> None:
         ("detail", "ful", "Did you mean 'full'? Known: full, tone, upscale."),
         ("output", "/etc/x.mp4", "outside the allowed folders"),
         ("output", "x" * 300 + ".mp4", "255 bytes"),
+        *(
+            ("output", f"out/{name}", "Write v### (or v####) once, in the file's name")
+            for name in ("C_V###.mp4", "x_v##.mp4", "v###/x.mp4", "v###_v####.mp4", "x??.mp4", "rev###.mp4", "v###/")
+        ),
         ("priority", "1001", "from -1000 to 1000"),
         ("priority", "high", "not a whole number"),
     ],

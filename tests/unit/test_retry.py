@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 import sql
-from edits.errors import OutputError, PermanentError
+from edits.errors import OutputError, PermanentError, TrustError
 from edits.job import JobState, Sampling
 from edits.keys import sha256_of
 from edits.settings import Settings, load_settings
+from edits.trust import Trust
 from tasks.pick import pick
 from tasks.retry import Change, again
 from tests.fakes.recorded import edit_job, library
@@ -93,20 +94,46 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(tmp_path, {}, {"database": f"sqlite:///{tmp_path}/library.db"})
 
 
+def picked(tmp_path: Path, text: str, job_id: str = "2" * 16, *, overwrite: bool = False) -> Path:
+    """As the command does with only the test's folder allowed."""
+    return pick(settings(tmp_path), job_id, text, Trust([tmp_path], ("file", "s3"), {}), overwrite=overwrite)
+
+
 def test_the_picked_deliverable_is_the_delivered_file(delivered: Path, tmp_path: Path) -> None:
     target = tmp_path / "final" / "scene.mp4"
-    assert pick(settings(tmp_path), "2" * 16, target, overwrite=False) == target
+    assert picked(tmp_path, str(target)) == target
     assert target.read_bytes() == b"a film"
     with pytest.raises(OutputError, match="is there already"):
-        pick(settings(tmp_path), "2" * 16, target, overwrite=False)
+        picked(tmp_path, str(target))
 
 
 def test_what_is_not_what_was_delivered_is_not_picked(delivered: Path, tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match="only a delivered one"):
-        pick(settings(tmp_path), "0" * 16, tmp_path / "x.mp4", overwrite=False)
-    with pytest.raises(OutputError, match=r"is a \.mp4 file"):
-        pick(settings(tmp_path), "2" * 16, tmp_path / "x.mov", overwrite=False)
+        picked(tmp_path, f"{tmp_path}/x.mp4", "0" * 16)
+    with pytest.raises(OutputError, match=r"cannot be written as '\.mov'. End it in \.mp4"):
+        picked(tmp_path, f"{tmp_path}/x.mov")
     delivered.write_bytes(b"another")
     with pytest.raises(OutputError, match="not the file any more"):
-        pick(settings(tmp_path), "2" * 16, tmp_path / "x.mp4", overwrite=False)
+        picked(tmp_path, f"{tmp_path}/x.mp4")
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_deliverable_is_picked_to_where_an_output_may_lie_and_nowhere_else(delivered: Path, tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed"
+    trust = Trust([allowed], ("file", "s3"), {})
+    with pytest.raises(TrustError, match="outside the allowed folders"):
+        pick(settings(tmp_path), "2" * 16, str(tmp_path / "x.mp4"), trust, overwrite=True)
+    with pytest.raises(OutputError, match="keeps for itself"):
+        picked(tmp_path, f"{settings(tmp_path).state_folder}/x.mp4")
+    with pytest.raises(OutputError, match=r"once, in the file's name"):
+        picked(tmp_path, f"{tmp_path}/x_v##.mp4")
+    assert not (tmp_path / "x.mp4").exists()
+
+
+def test_a_picked_deliverable_takes_the_next_free_version_or_its_own_name_in_a_folder(
+    delivered: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    assert [picked(tmp_path, f"{tmp_path}/p_v###.mp4").name for _ in range(2)] == ["p_v001.mp4", "p_v002.mp4"]
+    assert picked(tmp_path, f"{tmp_path}/new/") == tmp_path / "new" / "made.mp4"
+    assert picked(tmp_path, f"{tmp_path}/there") == tmp_path / "there" / "made.mp4"
