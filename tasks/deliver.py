@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -208,7 +209,16 @@ def check(run: Run, plan: VideoPlan, request: StitchRequest, verification: Verif
     aside.parent.mkdir(parents=True, exist_ok=True)
     Path(request.output).replace(aside)
     what = "; ".join(f"{check.name}: expected {check.expected}, found {check.found}" for check in failed)
-    raise VerificationError(f"{plan.job.output}: not published, the stitched file is kept at {aside}. {what}")
+    raise VerificationError(
+        f"{plan.job.output}: not published, the stitched file is kept at {aside}. {what}. {_way_out(failed)}"
+    )
+
+
+def _way_out(failed: Sequence[Check]) -> str:
+    """How to have a deliverable published that is meant to be what these checks forbid."""
+    names = ", ".join(f'"{check.name}"' for check in failed)
+    it = "it" if len(failed) == 1 else "them"
+    return f"Where the edit is meant to do that, accept {it} in samaflow.toml: [qc] accept = [{names}] (docs/media.md)."
 
 
 @task(name="deliver-video", cache_policy=NO_CACHE)

@@ -6,6 +6,7 @@ Thresholds are in levels of 8 bits. Each rule asks that the source does not do t
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,8 @@ FROZEN_FRAMES = 8
 FLASH = 24.0
 """Mean levels by which one picture stands out from both its neighbours."""
 SOURCE_CALM = 8.0
+LISTED = 5
+"""Runs that a check names."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,13 @@ class Run:
 
     def __str__(self) -> str:
         return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
+
+def listed(runs: Sequence[Run]) -> str:
+    """`frame 20`, `frames 20 to 29`, `frames 3, 20 to 29`; of many runs the first."""
+    what = "frame" if len(runs) == 1 and runs[0].first == runs[0].last else "frames"
+    more = f" and {len(runs) - LISTED} more" if runs[LISTED:] else ""
+    return f"{what} {', '.join(map(str, runs[:LISTED]))}{more}"
 
 
 class Faults:

@@ -20,7 +20,7 @@ from edits.media.beside import carried_streams, kept_chapters, kept_metadata
 from edits.media.boxes import steps_of
 from edits.media.colour import CODES, Tags, named, tags_of
 from edits.media.deliverables import REELS, deliverable_for
-from edits.media.faults import Faults
+from edits.media.faults import Faults, listed
 from edits.media.formats import base_name
 from edits.media.index import tag_of
 from edits.media.marks import Mark, Marking, digest_of, marks_path, read_marks
@@ -298,11 +298,9 @@ def _looks(request: StitchRequest, found: _Found) -> Iterator[Check]:
         yield _check("pictures bit for bit", "equal", apart)
     faults = compared.faults
     for name, runs in (("black", faults.black), ("frozen", faults.frozen), ("flashing", faults.flashes)):
-        listed = ", ".join(map(str, runs[:_LISTED])) + (f" and {len(runs) - _LISTED} more" if runs[_LISTED:] else "")
-        yield _check(f"no {name} pictures", _NONE, f"frames {listed}" if runs else _NONE)
+        yield _check(f"no {name} pictures", _NONE, listed(runs) if runs else _NONE)
 
 
-_LISTED = 5
 _NONE = "none that the source has not"
 
 

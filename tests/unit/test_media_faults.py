@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edits.media.faults import Faults
+from edits.media.faults import Faults, Run, listed
 from edits.media.marks import Mark
 
 
@@ -68,3 +68,10 @@ def test_one_picture_that_stands_out_is_a_flash(level: float) -> None:
 def test_a_cut_is_no_flash() -> None:
     source = [even(40)] * 10 + [even(200)] * 10
     assert looked_at([even(60)] * 10 + [even(180)] * 10, source)[2] == []
+
+
+def test_frames_are_listed_as_people_write_them() -> None:
+    assert listed([Run(20, 20)]) == "frame 20"
+    assert listed([Run(20, 29)]) == "frames 20 to 29"
+    assert listed([Run(20, 20), Run(30, 31)]) == "frames 20, 30 to 31"
+    assert listed([Run(n, n) for n in range(7)]) == "frames 0, 1, 2, 3, 4 and 2 more"
