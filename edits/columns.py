@@ -68,7 +68,7 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def audio_tracks(text: str) -> tuple[int, ...] | None:
-    """`all` (None), `none` (empty), or numbers of tracks from 1: `1 3`.
+    """`all` (None), `none` (empty), or numbers of tracks from 1: `1 3`. In the source's order, always.
 
     Raises:
         CellError: anything else.
@@ -79,7 +79,10 @@ def audio_tracks(text: str) -> tuple[int, ...] | None:
     numbers = re.split(r"[\s,;]+", word)
     if not all(re.fullmatch(r"[1-9][0-9]?", number) for number in numbers):
         raise CellError("not a choice of audio tracks.", "Write all, none, or their numbers: 1 3")
-    return tuple(sorted({int(number) for number in numbers}))
+    tracks = sorted(int(number) for number in numbers)
+    if len(set(tracks)) < len(tracks):
+        raise CellError("a track is named twice.", "Write each number once: 1 3")
+    return tuple(tracks)
 
 
 _RATES = {"23.976": "24000/1001", "23.98": "24000/1001", "29.97": "30000/1001", "59.94": "60000/1001"}
@@ -198,7 +201,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("fit", _text, "How the picture becomes the working size: squeeze or pad.", "pad"),
     Column("interlaced", _text, "What to do with interlaced frames: refuse or deinterlace.", "deinterlace"),
     Column("alpha", _text, "What to do with an alpha channel: refuse, carry or drop.", "carry"),
-    Column("audio", audio_tracks, "Which audio tracks are carried: all, none or their numbers.", "1 2", None),
+    Column(
+        "audio",
+        audio_tracks,
+        "Which audio tracks are carried, in the source's order: all, none or their numbers.",
+        "1 2",
+        None,
+    ),
     Column(
         "cuts",
         cut_list,

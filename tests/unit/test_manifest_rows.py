@@ -156,6 +156,8 @@ def test_the_examples_of_all_columns_make_a_row(tmp_path: Path) -> None:
             ("output", f"out/{name}", "Write v### (or v####) once, in the file's name")
             for name in ("C_V###.mp4", "x_v##.mp4", "v###/x.mp4", "v###_v####.mp4", "x??.mp4", "rev###.mp4", "v###/")
         ),
+        ("audio", "1 1", "named twice"),
+        ("audio", "0", "not a choice of audio tracks"),
         ("priority", "1001", "from -1000 to 1000"),
         ("priority", "high", "not a whole number"),
     ],
@@ -357,3 +359,7 @@ def test_joint_is_refused_where_chunks_share_too_little_to_be_edited_as_one(tmp_
     good, errors = validate_rows(manifest, catalogue, DELIVERABLES, settings, trust, tmp_path)
     assert [row.line for row in good] == [3]
     assert "the weights 'short' share 1 latent, and joint needs 2" in str(errors[0])
+
+
+def test_audio_tracks_come_in_the_sources_order(tmp_path: Path) -> None:
+    assert row_of(tmp_path, audio="3 1").audio == (1, 3)
