@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edits import storage
-from edits.errors import SamaflowError, WrongCell, wrong_cells
+from edits.errors import OutputError, RowError, SamaflowError, WrongCell, sentence, shortened, without, wrong_cells
+from edits.job import EditJob
 from edits.manifest import ManifestRow
 from edits.plan import Estimate, estimate, plan_video, total
 from tasks import publish
@@ -89,7 +90,7 @@ def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowFor
         job = resolve(run, manifest_id, row, index)
         card = run.catalogue[job.editor].weights[job.weights]
         plan = plan_video(job, index, card)
-        publish.foresee_place(run, job)
+        _foresee_place(run, job, row)
     except SamaflowError as error:
         return _refused(row.line, error, row.source, row.editor, row.weights)
     missing = [chunk for chunk in plan.chunks if storage.valid_marker(run.store, chunk.chunk_key) is None]
@@ -109,6 +110,19 @@ def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowFor
         device_bytes=dict(card.peaks),
         joint_frames=max((c.end - c.noise_origin for c in plan.chunks if len(windows_of(plan, c)) > 1), default=0),
     )
+
+
+def _foresee_place(run: Run, job: EditJob, row: ManifestRow) -> None:
+    """As `publish.foresee_place`, at the cell that names the place.
+
+    Raises:
+        RowError: the deliverable could not be published there.
+    """
+    try:
+        publish.foresee_place(run, job)
+    except OutputError as error:
+        said = sentence(without(row.output, str(error)))
+        raise RowError(row.line, "output", shortened(row.output), said, "") from error
 
 
 def _refused(line: int, error: SamaflowError, source: str = "", editor: str = "", weights: str = "") -> RowForecast:

@@ -146,9 +146,10 @@ def test_the_plan_refuses_what_an_edit_would_with_one_entry_a_row(folder: Folder
     rows = folder.ask("plan", "manifest.csv", *allow, code=1)["rows"]
     assert [row["line"] for row in rows] == [2, 3, 4, 5, 6]
     assert [bool(row["error"]) for row in rows] == [False, True, True, True, True]
-    assert "not made by samaflow" in rows[1]["error"]
+    assert rows[1]["error"].startswith("line 3, column 'output', value 'theirs.mp4': ")
+    assert "a file is there already (not made by samaflow)" in rows[1]["error"]
     assert "file: is a file, not a folder" in rows[2]["error"]
-    assert [error["column"] for error in rows[3]["errors"]] == ["source"]
+    assert [[error["column"] for error in row["errors"]] for row in rows[1:4]] == [["output"], ["output"], ["source"]]
     assert {error["column"] for error in rows[4]["errors"]} == {"instruction", "start", "end", "seed"}
     allowed = folder.ask("plan", "manifest.csv", *allow, "--overwrite", code=1)["rows"]
     assert [row["error"] == "" for row in allowed] == [True, True, False, False, False]
