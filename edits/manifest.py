@@ -28,6 +28,7 @@ from edits.settings import Settings
 from edits.spreadsheet import Record, read_table
 from edits.timecode import Position, end_frame, start_frame
 from edits.trust import Trust
+from edits.wording import counted
 
 __all__ = [
     "Manifest",
@@ -296,8 +297,9 @@ def _range(row: ManifestRow, index: FrameIndex, errors: RowErrors) -> tuple[int,
         )
     room = min(start, index.frames - end)
     if row.handles > room:
-        problem = f"the source has {start} frames before the range and {index.frames - end} after it."
-        errors.add("handles", problem, f"Write {room} or less, or a shorter range.")
+        problem = f"the source has {counted(start, 'frame')} before the range and {index.frames - end:,} after it."
+        remedy = f"Write {room} or less, or a shorter range." if room else "Write 0, or a shorter range."
+        errors.add("handles", problem, remedy)
     return start - row.handles, end + row.handles
 
 

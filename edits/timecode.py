@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from edits.errors import CellError
 from edits.media.records import FrameIndex
+from edits.wording import counted
 
 DROP_FRAME_RATES = (30, 60)
 """Nominal rates whose 1000/1001 form has drop-frame counting (29.97 and 59.94)."""
@@ -159,7 +160,7 @@ def start_frame(position: Position | None, index: FrameIndex) -> int:
     frame = 0 if position is None else _frame_of(position, index)
     if frame >= index.frames:
         last = _like(position, index.frames - 1, index)
-        raise CellError(f"the source has {index.frames} frames.", f"The last frame to start at is {last}.")
+        raise CellError(f"the source has {counted(index.frames, 'frame')}.", f"The last frame to start at is {last}.")
     return frame
 
 

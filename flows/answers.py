@@ -18,6 +18,7 @@ from edits.keys import sha256_of
 from edits.lineage import Lineage
 from edits.media import child
 from edits.trust import file_uri, readable
+from edits.wording import counted
 from flows.results import out
 from flows.status import styled
 from flows.units import duration
@@ -167,7 +168,7 @@ def show_recall(recall: sql.Recall) -> None:
     for line in recall.models:
         table.add_row(line.editor, line.editor_version, line.weights, line.digest[:16], line.converter, line.loras)
     out.print(table)
-    out.print(f"{recall.chunks} chunks")
+    out.print(counted(recall.chunks, "chunk"))
     show_files(recall.files)
 
 

@@ -18,6 +18,7 @@ from edits.errors import PermanentError
 from edits.job import JobState
 from edits.plan import JOINT_FRAMES
 from edits.trust import readable
+from edits.wording import counted
 from flows.results import out
 from flows.review_job import ReviewOutcome
 from flows.status import STYLES
@@ -124,7 +125,7 @@ def print_summary(summary: Summary) -> None:
         )
     out.print(table)
     took = duration(summary.seconds)
-    out.print(f"{_outcome(summary)}, {summary.chunks_edited} chunks edited, {took}")
+    out.print(f"{_outcome(summary)}, {counted(summary.chunks_edited, 'chunk')} edited, {took}")
     out.print(f"report: {escape(summary.report)}", soft_wrap=True)
     out.print(f"review: {escape(readable(summary.review))}", soft_wrap=True)
 
@@ -177,7 +178,9 @@ def print_library(result: LibraryResult) -> None:
     for folder in result.unreadable:
         out.print(f"[yellow]not looked into:[/] {escape(folder)}", soft_wrap=True)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in result.counts.items()) or "nothing to do"
-    out.print(f"{result.seen} files seen in {duration(result.scan_seconds)}, {result.matched} match: {counts}")
+    out.print(
+        f"{counted(result.seen, 'file')} seen in {duration(result.scan_seconds)}, {result.matched} match: {counts}"
+    )
     if result.summary is not None:
         out.print(f"{_outcome(result.summary)}, {duration(result.summary.seconds)}")
         out.print(f"report: {escape(result.summary.report)}", soft_wrap=True)
@@ -203,8 +206,9 @@ def print_forecast(forecast: Forecast) -> None:
     out.print(table)
     whole = forecast.whole
     out.print(
-        f"{whole.frames} frames in {whole.chunks} chunks; about {duration(forecast.seconds_to_go)} of editing left "
-        f"on one device, {size(whole.scratch_bytes)} scratch, {size(whole.store_bytes)} in the store"
+        f"{counted(whole.frames, 'frame')} in {counted(whole.chunks, 'chunk')}; about "
+        f"{duration(forecast.seconds_to_go)} of editing left on one device, "
+        f"{size(whole.scratch_bytes)} scratch, {size(whole.store_bytes)} in the store"
     )
     if forecast.cost:
         out.print(f"about {forecast.cost:.2f} {forecast.currency}")

@@ -12,6 +12,7 @@ from rich.table import Table
 import sql
 from edits.job import EditJob, JobState
 from edits.trust import readable
+from edits.wording import counted
 from flows.results import out
 
 STYLES = {JobState.DELIVERED: "green", JobState.CANCELLED: "yellow", JobState.FAILED: "red", JobState.FAILED_QC: "red"}
@@ -123,7 +124,7 @@ def show(answer: JobList | JobHistory) -> None:
     out.print(table)
     counts = [f"{count} {state}" for state, count in answer.counts.items()]
     if answer.rows_refused:
-        counts.append(f"{answer.rows_refused} rows refused (samaflow failures says why)")
+        counts.append(f"{counted(answer.rows_refused, 'row')} refused (samaflow failures says why)")
     out.print(", ".join(counts) or "no jobs yet")
 
 

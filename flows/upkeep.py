@@ -14,6 +14,7 @@ from rich.table import Table
 import sql
 from edits.errors import PermanentError
 from edits.storage import Store
+from edits.wording import counted
 from flows import answers
 from flows.command import FAILED, AsJson, asked_database, database_of, print_record, problems, settings_here
 from flows.prefect_here import prefect_for
@@ -58,7 +59,7 @@ def show_pruning(found: pruning.Pruning, days: float) -> None:
         table.add_row(chunk.chunk_key, f"{chunk.done_at:%Y-%m-%d %H:%M}", size(chunk.size))
     if found.chunks:
         out.print(table)
-    count = f"{len(found.chunks)} chunks, {size(found.bytes)}"
+    count = f"{counted(len(found.chunks), 'chunk')}, {size(found.bytes)}"
     if found.removed:
         out.print(f"removed {count}, and the inputs of {len(found.inputs)}")
     else:
@@ -82,8 +83,9 @@ def show_recovery(found: Recovery) -> None:
     for problem in found.unreadable[: answers.SHOWN]:
         out.print(f"[yellow]left out[/] {escape(problem)}", soft_wrap=True)
     out.print(
-        f"{found.jobs} jobs, {found.chunks_done} edited chunks, {found.deliverables} deliverables, "
-        f"{found.dispatches} dispatches and {found.attempts} attempts are recorded"
+        f"recorded: {counted(found.jobs, 'job')}, {counted(found.chunks_done, 'edited chunk')}, "
+        f"{counted(found.deliverables, 'deliverable')}, {counted(found.attempts, 'attempt')}; "
+        f"dispatches: {found.dispatches}"
     )
     out.print(f"not in the store, and unknown where the database was lost: {'; '.join(found.not_in_store)}")
 

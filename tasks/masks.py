@@ -11,6 +11,7 @@ from edits.keys import sha256_of
 from edits.media.givenmask import STILLS
 from edits.media.records import FrameIndex, GivenMask
 from edits.rows import ManifestRow
+from edits.wording import counted
 from tasks.intake import index_of, proven, source_file
 from tasks.run import Run
 
@@ -32,7 +33,7 @@ def digest_of_mask(run: Run, row: ManifestRow, index: FrameIndex) -> str:
     except SourceError as error:
         raise _wrong(row, sentence(str(error)), "Give a PNG picture, or a video like the source.") from error
     if found.frames != index.frames:
-        said = f"the mask has {found.frames} frames, the source {index.frames}."
+        said = f"the mask has {counted(found.frames, 'frame')}, the source {index.frames}."
         raise _wrong(row, said, "Give one with a frame for each of the source's, or one picture for all.")
     return found.sha256
 

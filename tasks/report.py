@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from edits.errors import RowError, shortened
 from edits.job import JobState
 from edits.media.records import Check
+from edits.wording import counted
 
 # -- records ----------------------------------------------------------------------------------------------------------
 
@@ -372,11 +373,6 @@ def link(uri: str) -> str:
 def file_name(uri: str) -> str:
     """The last part of a URI, as people write it."""
     return unquote(uri.rstrip("/").rsplit("/", 1)[-1])
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def duration(seconds: float) -> str:

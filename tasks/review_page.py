@@ -17,7 +17,8 @@ from markupsafe import Markup
 
 from edits.job import STRICT, EditJob, JobState
 from edits.media.records import Check
-from tasks.report import ReportFact, ReportSeam, counted, csp_hash, duration, expected, file_name, found, megabytes
+from edits.wording import counted
+from tasks.report import ReportFact, ReportSeam, csp_hash, duration, expected, file_name, found, megabytes
 
 # -- records ----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from edits.media.records import HDR_TRANSFERS, FrameIndex, LutFile
+from edits.wording import counted
 
 DEINTERLACER = "bwdif/1"
 """Name and version of what makes interlaced frames progressive, for keys."""
@@ -68,4 +69,8 @@ def refusals(index: FrameIndex, asked: Asked) -> Iterator[tuple[str, str, str]]:
     if asked.lut and index.colour.transfer in HDR_TRANSFERS:
         yield "lut", "the source is HDR, which has a tone curve of its own.", "Empty the cell; it is for camera log."
     if asked.audio and asked.audio[-1] > len(index.audio):
-        yield "audio", f"the source has {len(index.audio)} audio tracks.", "Write all, none, or numbers that exist."
+        yield (
+            "audio",
+            f"the source has {counted(len(index.audio), 'audio track')}.",
+            "Write all, none, or numbers that exist.",
+        )

@@ -145,6 +145,25 @@ def test_a_default_name_fits_where_the_sources_name_does_not() -> None:
     assert name.startswith("犬" * 50)
 
 
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ({"audio": "1"}, "the source has 0 audio tracks."),
+        (
+            {"start": "f1", "handles": "2"},
+            "the source has 1 frame before the range and 0 after it. Write 0, or a shorter",
+        ),
+        (
+            {"start": "f9", "end": "f290", "handles": "12"},
+            "has 9 frames before the range and 10 after it. Write 9 or less",
+        ),
+    ],
+)
+def test_what_the_source_has_is_counted_in_grammar(tmp_path: Path, cells: dict[str, str], says: str) -> None:
+    (error,) = errors_of(tmp_path, **cells)
+    assert says in str(error)
+
+
 # -- identity ---------------------------------------------------------------------------------------------------------
 
 
