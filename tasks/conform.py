@@ -68,10 +68,9 @@ def conform(run: Run, cut: Path, target: Path, folder: Path | None) -> tuple[Pla
 
 def _placed(run: Run, cut: Path, folder: Path | None) -> Iterator[Placed]:
     delivered = [record.job for record in sql.jobs(run.db, states=(JobState.DELIVERED,), limit=MAX_JOBS)]
-    for clip in read_cut(cut):
-        if not clip.instruction:
-            continue
-        uri = file_uri(media_of(clip, cut.parent, folder).resolve())
+    noted = [clip for clip in read_cut(cut) if clip.instruction]
+    for clip, source in zip(noted, media_of(noted, cut.parent, folder), strict=True):
+        uri = file_uri(source.resolve())
         run.board.add(clip.number, clip.name)
         index = index_of(run, uri, clip.number)
         first, end = _frames(clip, index)

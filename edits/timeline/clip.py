@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,31 +29,38 @@ class Clip:
     """In the cut, from 1, counting pictures alone: the two events of a dissolve share a number, and have two places."""
 
 
-def media_of(clip: Clip, beside: Path, folder: Path | None) -> Path:
-    """The file that the clip uses: where the cut says, else the only one of its name in `folder` or below.
+def media_of(clips: Sequence[Clip], beside: Path, folder: Path | None) -> tuple[Path, ...]:
+    """The file that each clip uses: where the cut, which lies in `beside`, says, else the only one of its name in
+    `folder` or below.
 
     Raises:
-        ManifestError: none, or several, or no such folder.
+        ManifestError: none, or several, of any clip: all such are named at once; or no such folder.
     """
     if folder is not None and not folder.is_dir():
         raise ManifestError(f"--media {folder}: there is no such folder. Check the path")
+    inside = [path for path in folder.rglob("*") if path.is_file()] if folder is not None else []
+    found = [(clip, _candidates(clip, beside, inside)) for clip in clips]
+    wrong = [_problem(clip, len(files), folder) for clip, files in found if len(files) != 1]
+    if wrong:
+        remedy = "Name the folder of its media with --media" if folder is None else "Name another folder with --media"
+        raise ManifestError(f"{'; '.join(wrong)}. {remedy}")
+    return tuple(files[0] for _, files in found)
+
+
+def _candidates(clip: Clip, beside: Path, inside: Sequence[Path]) -> list[Path]:
+    """The file that the cut states; if there is none, those of its name; if none, those of its name without suffix."""
     stated = beside / clip.path
     if clip.path and stated.is_file():
-        return stated
-    name = Path(clip.path or clip.name).name
-    found = sorted(_named(name, folder)) if folder is not None else []
-    if len(found) == 1:
-        return found[0]
-    what = f"{len(found)} files of that name are in {folder}" if found else "there is no such file"
-    remedy = "Name the folder of its media with --media" if folder is None else "Name another folder with --media"
-    raise ManifestError(f"clip {clip.number} uses '{clip.path or clip.name}', and {what}. {remedy}")
+        return [stated]
+    name = Path(clip.path or clip.name)
+    exact = [path for path in inside if path.name.casefold() == name.name.casefold()]
+    return exact or [path for path in inside if path.stem.casefold() == name.stem.casefold()]
 
 
-def _named(name: str, folder: Path) -> Iterable[Path]:
-    """Files called `name`; if there are none, those whose name without suffix is `name`'s."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    exact = [path for path in files if path.name.casefold() == name.casefold()]
-    return exact or [path for path in files if path.stem.casefold() == Path(name).stem.casefold()]
+def _problem(clip: Clip, count: int, folder: Path | None) -> str:
+    where = "" if folder is None else f" in {folder}"
+    what = f"{count} files of that name are{where}" if count else f"there is no such file{where}"
+    return f"clip {clip.number} uses '{clip.path or clip.name}', and {what}"
 
 
 def row_of(clip: Clip, source: Path, cut: str, extra: dict[str, str]) -> dict[str, str]:

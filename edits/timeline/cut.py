@@ -47,7 +47,7 @@ def manifest_of(path: Path, folder: Path | None, extra: dict[str, str]) -> str:
     """The CSV of a manifest with one row for each clip that has notes; `extra` are cells that all rows share.
 
     Raises:
-        ManifestError: as `read_cut`; no clip has notes; a clip's media is not found in `folder`.
+        ManifestError: as `read_cut`; no clip has notes; the media of clips, all named, is not found in `folder`.
     """
     noted = [clip for clip in read_cut(path) if clip.instruction]
     if not noted:
@@ -55,7 +55,8 @@ def manifest_of(path: Path, folder: Path | None, extra: dict[str, str]) -> str:
             f"{path}: no clip has a note that says what to change. In an EDL that is a comment (* COMMENT: make it "
             "winter) or a locator, in OpenTimelineIO a marker with a comment"
         )
-    rows = [row_of(clip, media_of(clip, path.parent, folder), path.name, extra) for clip in noted]
+    sources = media_of(noted, path.parent, folder)
+    rows = [row_of(clip, source, path.name, extra) for clip, source in zip(noted, sources, strict=True)]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -118,6 +118,18 @@ def test_media_that_is_missing_or_there_twice_is_named(tmp_path: Path) -> None:
         manifest_of(cut, tmp_path / "gone", {})
 
 
+def test_all_missing_media_is_named_at_once_with_the_folder_that_was_searched(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.edl"
+    cut.write_text(EDL)
+    (tmp_path / "media").mkdir()
+    with pytest.raises(ManifestError) as caught:
+        manifest_of(cut, tmp_path / "media", {})
+    missing = f"and there is no such file in {tmp_path}/media"
+    assert str(caught.value) == (
+        f"clip 1 uses 'dog.mp4', {missing}; clip 4 uses 'street.mov', {missing}. Name another folder with --media"
+    )
+
+
 def test_sources_of_rows_are_absolute_wherever_the_manifest_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
