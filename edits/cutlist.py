@@ -17,11 +17,11 @@ MAX_BYTES = 16 << 20
 def read_cuts(path: Path) -> tuple[Position, ...]:
     """The positions at which a shot begins, as written; whether they lie on a source is another question.
 
-    Of an EDL these are the source-in points of its video events. A CSV's first line may be a heading, and only its
-    first column counts.
+    Of an EDL these are the source-in points of its video events. A CSV's first line may be a heading; then the first
+    column counts, and without one a line is a position and nothing else.
 
     Raises:
-        SourceError: the file cannot be read, or a line is no position.
+        SourceError: the file cannot be read, a line is no position or more than one, or there is none.
     """
     text = _text(path)
     if path.suffix.lower() == ".edl":
@@ -51,11 +51,21 @@ def _of_edl(path: Path, text: str) -> Iterator[Position]:
 
 
 def _of_csv(path: Path, text: str) -> Iterator[Position]:
+    headed = found = False
     for number, line in enumerate(text.splitlines(), start=1):
-        cell = re.split(r"[,;\t]", line)[0].strip().strip('"')
-        if not cell or (number == 1 and not any(character.isdigit() for character in cell)):
-            continue
-        yield _position(path, number, cell)
+        cell, *others = (each.strip().strip('"') for each in re.split(r"[,;\t]", line))
+        if number == 1 and cell and not any(character.isdigit() for character in cell):
+            headed = True
+        elif any(others) and not headed:
+            raise SourceError(
+                f"{path}, line {number}: {line.strip()!r}: more than one position. Write one a line, or a heading over "
+                "the columns, of which the first counts"
+            )
+        elif cell:
+            found = True
+            yield _position(path, number, cell)
+    if not found:
+        raise SourceError(f"{path}: no position is in it. Leave the cell `cuts` empty to have the cuts found")
 
 
 def _position(path: Path, line: int, text: str) -> Position:

@@ -64,11 +64,14 @@ class LocalExecutor:
         self._logs = logs
         self._environ = worker_environ(environ, workers, endpoint_url) | dict(variables or {})
         self._free = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self._rounds: list[LocalRound] = []
 
     def begin(self, order: RoundOrder) -> LocalRound:
         """Queue a worker for each shard; returns at once."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        return LocalRound(order, self._store, self._logs, self._environ, self._free)
+        begun = LocalRound(order, self._store, self._logs, self._environ, self._free)
+        self._rounds.append(begun)
+        return begun
 
     def resume(self, order: RoundOrder) -> None:
         """There is nothing to resume: no worker process outlives its flow."""
@@ -80,7 +83,9 @@ class LocalExecutor:
         """This machine is the only one there is."""
 
     def close(self) -> None:
-        """Rounds are stopped before, so that nothing is waited for."""
+        """Rounds that are not stopped yet, since a second signal came between, are: nothing is edited any more."""
+        for begun in self._rounds:
+            begun.stop()
         self._free.shutdown(wait=True)
 
 

@@ -128,6 +128,16 @@ def test_stopping_ends_running_workers_and_starts_no_queued_ones(store: Store, t
     assert workers() == []
 
 
+def test_closing_ends_the_rounds_that_nobody_came_to_stop(store: Store, tmp_path: Path) -> None:
+    put_slow_shard(store, tmp_path)
+    executor = LocalExecutor(store.uri(), 1, tmp_path / "logs")
+    current = executor.begin(RoundOrder(DISPATCH, "", 1, (0, 1), 1))
+    wait_for_line(current.log(0), "chunk_started")
+    executor.close()
+    assert codes(current) == {0: 143, 1: -signal.SIGTERM}
+    assert workers() == []
+
+
 FLOW = """
 import sys, time
 from pathlib import Path
