@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ KINDS = (".png", ".dpx", ".tif", ".tiff", ".jpg", ".jpeg")
 """Suffixes of pictures that are read. Not EXR: it holds light, which only a display transform makes a picture."""
 _PATTERN = re.compile(r"(?P<prefix>.*?)(?P<number>#+|%0\d{1,2}d)(?P<suffix>\.\w+)")
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d{2,10})(?P<suffix>\.\w+)")
-MAX_FILES = 2_000_000
+SHOWN = 5
+"""Sequences that a message names."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,7 @@ def sequence_of(path: Path) -> Sequence | None:
     if len(found) != 1:
         if match is None and not found:
             return None
-        what = f"{len(found)} sequences of pictures are there" if found else "no numbered picture is there"
-        raise SourceError(f"{path}: {what}; write the name with # for each digit: {path.name or 'shot'}/name.####.png")
+        raise SourceError(f"{path}: {_ambiguous(folder, found)}")
     (prefix, digits, suffix), numbers = next(iter(found.items()))
     _require_kind(path, suffix)
     return Sequence(folder, prefix, digits, suffix, _first(path, numbers), len(numbers))
@@ -96,6 +97,23 @@ def _found(folder: Path, wanted: re.Match[str] | None) -> dict[tuple[str, int, s
             continue
         found.setdefault((match["prefix"], len(match["number"]), match["suffix"]), []).append(int(match["number"]))
     return found
+
+
+def _ambiguous(folder: Path, found: Mapping[tuple[str, int, str], list[int]]) -> str:
+    """Why it is not known which pictures are meant, and what could be written."""
+    named = [f"{prefix}{'#' * digits}{suffix}" for prefix, digits, suffix in sorted(found or _found(folder, None))]
+    shown = ", ".join(named[:SHOWN]) + (f" and {len(named) - SHOWN} more" if len(named) > SHOWN else "")
+    if found:
+        return f"{len(found)} sequences of pictures are there; name one of them: {shown}"
+    return f"no picture is called so; {f'there are {shown}' if named else 'no numbered picture is there at all'}"
+
+
+def picture_of_sequence(path: Path) -> str | None:
+    """How the sequence is written that a single numbered picture seems to be of; None for any other name."""
+    match = _NUMBERED.fullmatch(path.name)
+    if match is None or match["suffix"].lower() not in KINDS:
+        return None
+    return f"{match['prefix']}{'#' * len(match['number'])}{match['suffix']}"
 
 
 def _suits(match: re.Match[str], wanted: re.Match[str]) -> bool:

@@ -10,7 +10,7 @@ import fsspec
 
 from edits.errors import SourceError, StoreError
 from edits.keys import digest
-from edits.sequence import sequence_of
+from edits.sequence import KINDS, sequence_of
 from edits.trust import local_path
 
 
@@ -73,7 +73,9 @@ def _local_fingerprint(uri: str, path: Path) -> Fingerprint:
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}. Check the path in the manifest.") from error
     if not path.is_file():
-        raise SourceError(f"{path}: is not a file. Name one video, not a folder.")
+        raise SourceError(
+            f"{path}: is not a file. Name one video, or a folder of numbered pictures ({', '.join(KINDS)})."
+        )
     if not stat.st_size:
         raise SourceError(f"{path}: is empty (0 bytes). Copy or download it again.")
     return Fingerprint(uri, stat.st_size, str(stat.st_mtime_ns))

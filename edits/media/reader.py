@@ -22,7 +22,7 @@ from edits.media.formats import Plane
 from edits.media.pictures import SUFFIX, unpack
 from edits.media.present import alpha_planes, presented
 from edits.media.records import FrameIndex, Limits
-from edits.sequence import Sequence, sequence_of
+from edits.sequence import Sequence, picture_of_sequence, sequence_of
 
 FORMATS = "mov,matroska,mxf"
 """Demuxers, by ffmpeg's names: MP4, MOV and their kin; Matroska and WebM; MXF."""
@@ -199,6 +199,8 @@ def _readable(path: Path) -> bool:
 
 
 def _not_a_video(path: Path) -> str:
+    if pictures := picture_of_sequence(path):
+        return f"{path}: one picture, not a video. For the sequence that it is of write {pictures}"
     return (
         f"{path}: not a video file that samaflow reads ({KINDS}), whatever its name says. "
         "Play it to see what it is; other video can be rewrapped without loss (ffmpeg -i IN -c copy OUT.mkv)"

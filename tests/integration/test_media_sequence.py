@@ -145,6 +145,19 @@ def test_the_folder_and_both_notations_name_the_same_sequence(tmp_path: Path) ->
     assert quick_index(tmp_path / "plates", rate=RATE).frames == 3
 
 
+def test_a_name_that_is_not_quite_a_sequences_is_told_what_to_write(tmp_path: Path) -> None:
+    write_pictures(tmp_path, "png", "rgb24", ".png", frames=2)
+    with pytest.raises(SourceError, match=r"zz\.####\.png: no picture is called so; there are sh010\.####\.png$"):
+        sequence_of(tmp_path / "zz.####.png")
+    with pytest.raises(SourceError, match=r"one picture, not a video\. For the sequence .* write sh010\.####\.png$"):
+        quick_index(tmp_path / "sh010.1002.png")
+    (tmp_path / "sh020.1001.png").touch()
+    with pytest.raises(SourceError, match=r"2 sequences .* name one of them: sh010\.####\.png, sh020\.####\.png$"):
+        sequence_of(tmp_path)
+    with pytest.raises(SourceError, match="no numbered picture is there at all"):
+        sequence_of(tmp_path / "none" / "a.####.png")
+
+
 def test_what_is_not_a_whole_sequence_with_a_rate_is_refused(tmp_path: Path) -> None:
     pictures = tmp_path / "plates"
     write_pictures(pictures, "png", "rgb24", ".png")
