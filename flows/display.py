@@ -210,6 +210,8 @@ def print_forecast(forecast: Forecast) -> None:
         f"{duration(forecast.seconds_to_go)} of editing left on one device, "
         f"{size(whole.scratch_bytes)} scratch, {size(whole.store_bytes)} in the store"
     )
+    for line, warning in ((row.line, warning) for row in forecast.rows for warning in row.warnings):
+        out.print(f"[yellow]line {line}:[/] {escape(warning)}", soft_wrap=True)
     if forecast.cost:
         out.print(f"about {forecast.cost:.2f} {forecast.currency}")
     for weights, peaks in {row.weights: row.device_bytes for row in forecast.rows if row.device_bytes}.items():

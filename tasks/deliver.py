@@ -17,6 +17,7 @@ from edits.job import Chunk, EditJob, JobState, Marker, VideoPlan
 from edits.keys import sha256_of
 from edits.media import child
 from edits.media.asked import as_asked
+from edits.media.conversions import conversions
 from edits.media.deliverables import left_out
 from edits.media.fit import window_of
 from edits.media.maskfile import mask_name, mask_path
@@ -139,7 +140,8 @@ def keep_pictures(run: Run, plan: VideoPlan, request: StitchRequest) -> None:
         )
         for shot, frame in frames_to_show(plan.shots, PICTURES)
     ]
-    whole = Pictures(tuple(pictures), index.colour.assumed, left_out(index, Path(request.output).suffix))
+    suffix = Path(request.output).suffix
+    whole = Pictures(tuple(pictures), index.colour.assumed, left_out(index, suffix), conversions(plan, index))
     run.store.put_bytes(storage.pictures_path(plan.job.job_id), wire.dump(whole))
 
 
@@ -200,7 +202,8 @@ def check(run: Run, plan: VideoPlan, request: StitchRequest, verification: Verif
     wrong = [check for check in verification.checks if not check.passed]
     accepted = tuple(check.name for check in wrong if check.name in run.settings.qc_accept)
     failed = [check for check in wrong if check.name not in accepted]
-    report = QcReport(job.job_id, job.output, not failed, accepted, verification)
+    made = conversions(plan, request.index)
+    report = QcReport(job.job_id, job.output, not failed, accepted, verification, made)
     run.store.put_bytes(storage.qc_path(job.job_id), wire.dump(report))
     if not failed:
         return

@@ -8,6 +8,9 @@ from edits import storage
 from edits.errors import OutputError, RowError, SamaflowError, WrongCell, sentence, shortened, without, wrong_cells
 from edits.job import EditJob
 from edits.manifest import ManifestRow
+from edits.media.asked import as_asked
+from edits.media.conversions import conversions, lost_depth
+from edits.media.records import LutFile
 from edits.plan import Estimate, estimate, plan_video, total
 from tasks import publish
 from tasks.groups import windows_of
@@ -40,6 +43,10 @@ class RowForecast:
     """Frames of the longest shot that is edited as one; 0 where none is."""
     errors: tuple[WrongCell, ...] = ()
     """The row's wrong cells; empty where it is not cells that are wrong."""
+    conversions: tuple[str, ...] = ()
+    """What becomes of the source's pictures, a sentence a conversion."""
+    warnings: tuple[str, ...] = ()
+    """Those of them that lose something which another deliverable keeps."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowFor
         _foresee_place(run, job, row)
     except SamaflowError as error:
         return _refused(row.line, error, row.source, row.editor, row.weights)
+    asked = as_asked(index, job, job.cuts, LutFile(job.lut_sha256) if job.lut else None)
     missing = [chunk for chunk in plan.chunks if storage.valid_marker(run.store, chunk.chunk_key) is None]
     return RowForecast(
         line=row.line,
@@ -109,6 +117,8 @@ def _row(run: Run, manifest_id: str, row: ManifestRow, *, quick: bool) -> RowFor
         estimate=estimate(plan, index, card),
         device_bytes=dict(card.peaks),
         joint_frames=max((c.end - c.noise_origin for c in plan.chunks if len(windows_of(plan, c)) > 1), default=0),
+        conversions=conversions(plan, asked),
+        warnings=lost_depth(job.deliverable, asked),
     )
 
 

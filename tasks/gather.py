@@ -173,11 +173,13 @@ def _numbered(job: EditJob) -> str:
 
 
 def remarks(kept: Pictures) -> Iterator[ReportFact]:
-    """What a deliverable states that its source did not, and what it does not hold."""
+    """What a deliverable states that its source did not, what was converted, and what it does not hold."""
     if kept.colour_assumed:
         yield ReportFact(
             "Colour", f"the source does not state its {', '.join(kept.colour_assumed)}: assumed, and tagged so"
         )
+    for conversion in kept.conversions:
+        yield ReportFact("Conversion", conversion)
     if kept.not_carried:
         yield ReportFact("Not carried over", ", ".join(kept.not_carried))
 

@@ -320,6 +320,8 @@ class Pictures:
     """What the source does not say of its colour and was taken as the deliverable's tags state it."""
     not_carried: tuple[str, ...] = ()
     """What the source holds beside picture and sound and the deliverable does not."""
+    conversions: tuple[str, ...] = ()
+    """What became of the source's pictures, a sentence a conversion."""
 
 
 @dataclass(frozen=True)
@@ -375,6 +377,8 @@ class QcReport:
     accepted: tuple[str, ...]
     """Names of checks that failed and were accepted by the settings."""
     verification: Verification
+    conversions: tuple[str, ...] = ()
+    """What became of the source's pictures, a sentence a conversion."""
 
 
 @dataclass(frozen=True)

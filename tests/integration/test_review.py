@@ -8,18 +8,21 @@ from pathlib import Path
 import pytest
 
 import sql
+from edits import storage, wire
 from edits.errors import StateError
 from edits.job import JobState
 from edits.keys import sha256_of
+from edits.media.records import QcReport
 from tasks import decide
 from tasks.decide import Opinion
+from tasks.forecast import forecast
 from tasks.intake import take_in
 from tasks.retry import changed_manifest, continued
 from tasks.review import PAGE, write_page
 from tasks.run import Run, open_run
 from tests.fakes.chain import edit_plainly, edit_rows
 from tests.fakes.clips import write_clip
-from tests.fakes.footage import variable, write_footage
+from tests.fakes.footage import constant, variable, write_footage, write_turned
 
 ADA = Opinion("Ada", "looks right")
 
@@ -80,6 +83,37 @@ def test_the_page_says_what_was_assumed_and_what_is_not_carried(here: Path) -> N
         shown = page_of(run, first.job_id)
     assert "the source does not state its matrix, primaries, transfer, range: assumed" in shown
     assert "start timecode 10:00:00:0: the frame rate varies" in shown
+
+
+def test_every_deliverable_of_one_source_states_what_was_assumed_of_it(here: Path) -> None:
+    write_footage(here / "plain.mp4", constant(9, 512), Fraction(1, 12800), tags=(2, 2, 2, 0))
+    same = row(source="plain.mp4", editor="passthrough")
+    outputs = ({"deliverable": "match", "output": "a.mp4"}, {"deliverable": "ffv1", "output": "b.mov"})
+    with open_run([]) as run:
+        summary = edit_rows(run, *({**same, **output} for output in outputs), folder=here)
+        pages = [page_of(run, each.job_id) for each in summary.rows]
+    pages.append(Path(summary.report).read_text(encoding="utf-8"))
+    said = "the source does not state its matrix, primaries, transfer, range: assumed"
+    assert [page.count(said) for page in pages] == [1, 1, 2]
+
+
+def test_the_page_the_report_the_record_and_the_plan_name_the_same_conversions(here: Path) -> None:
+    write_turned(here / "turned.mp4", -90, "yuv422p10le")
+    wanted = row(source="turned.mp4", editor="passthrough", deliverable="h264")
+    with open_run([]) as run:
+        summary = edit_rows(run, wanted, folder=here)
+        job_id = summary.rows[0].job_id
+        kept = wire.load(QcReport, run.store.read(storage.qc_path(job_id)), "qc.json").conversions
+        shown = (page_of(run, job_id), Path(summary.report).read_text(encoding="utf-8"))
+    with open_run([]) as run:
+        data = "\n".join([",".join(wanted), ",".join(map(str, wanted.values()))]).encode()
+        (planned,) = forecast(run, take_in(run, data, "rows.csv", here), quick=False).rows
+    turned, chroma, bits = kept
+    assert turned == "turned 90 degrees clockwise and written upright"
+    assert chroma == "chroma of 4:4:0 written as 4:2:0"
+    assert bits.startswith("10 bits written as 8; choose h265_10bit or ")
+    assert all(sentence in page for page in shown for sentence in kept)
+    assert (planned.conversions, planned.warnings) == (kept, kept[-1:])
 
 
 def test_a_preview_edits_the_beginning_of_each_shot_and_its_approval_only_the_rest(here: Path) -> None:

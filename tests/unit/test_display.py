@@ -7,7 +7,9 @@ from typing import cast
 
 import pytest
 
-from flows.display import watching
+from edits.plan import Estimate, total
+from flows.display import print_forecast, watching
+from tasks.forecast import Forecast, RowForecast
 from tasks.progress import Board
 from tasks.run import LISTENERS, Run
 from tests.fakes.command import wait_until
@@ -35,3 +37,11 @@ def test_what_is_in_the_way_of_a_row_and_of_the_run_is_said_until_it_is_gone(
         board.announce("")
         board.stage(2, "stitch")
     assert seen("line 2  clip.mp4  stitch\n")
+
+
+def test_a_plan_warns_of_what_a_row_loses(capsys: pytest.CaptureFixture[str]) -> None:
+    warned = "10 bits written as 8; choose ffv1 to keep them"
+    nothing: Estimate = total(())
+    row = RowForecast(4, "file:///a.mov", "grade", "", "j", "", "", 0, 9, 1, 1, nothing, warnings=(warned,))
+    print_forecast(Forecast("m", "m.csv", True, (row,), nothing, 0.0, 0.0, ""))
+    assert f"line 4: {warned}\n" in capsys.readouterr().out
