@@ -24,6 +24,7 @@ from flows.command import (
     problems,
     settings_here,
 )
+from flows.forms import named
 from flows.options import Allow, Executor, GpuHours, Overwrite, Preview, Store, StrictPrompts, Workers
 from flows.prefect_here import prefect_for
 
@@ -135,6 +136,14 @@ def retry(
         raise typer.BadParameter(
             f"{chunks!r}: write chunk numbers with commas, e.g. 0,3", param_hint="--chunks"
         ) from error
+
+    with problems():
+        from tasks.retry import Change, again
+        from tasks.run import open_run
+
+        kind = named(executor)
+        with open_run([], allow, overwrite=overwrite, store=store, workers=workers, executor=kind) as run:
+            again(run, job, Change(tuple(numbers), shot, seed, instruction, variants))  # refused before a server starts
 
     def flow() -> Summary:
         from flows.edit_manifest import retry_job

@@ -51,7 +51,7 @@ def again(run: Run, job_id: str, change: Change) -> bytes:
     Raises:
         PermanentError: no such job, chunk or shot, or a change that means nothing.
     """
-    job = sql.job(run.db, job_id).job
+    job = sql.job(run.database, job_id).job
     _check(job, change, run.overwrite)
     if change.chunks:
         run.renew[job.job_id] = _chosen(run, job, change.chunks)

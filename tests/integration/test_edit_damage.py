@@ -43,9 +43,25 @@ def test_retry_makes_a_chunk_of_a_delivered_job_anew_and_publishes_it_again(done
     job = done.ask("status")["jobs"][0]["job_id"]
     assert only_row(done.json("retry", job, "--chunks", "1")) == ("delivered", 1)
     assert len(done.markers()) == 2
-    refused = done.run("retry", job, "--chunks", "7")
-    assert (refused.returncode, "numbered 0 to 1" in refused.stderr) == (2, True)
     assert len(done.markers()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--chunks", "7"), "numbered 0 to 1"),
+        (("--shot", "9"), "say what is to be other for shot 9"),
+        (("--shot", "9", "--instruction", "saturation 0.5"), "has no shot 9: they are numbered 1 to"),
+        (("--seed", "3"), "takes no seed; leave --seed out"),
+    ],
+)
+def test_a_retry_that_means_nothing_is_refused_before_a_server_is_asked(
+    done: Folder, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    job = done.ask("status")["jobs"][0]["job_id"]
+    monkeypatch.setitem(done.environ, "PREFECT_API_URL", "http://127.0.0.1:1/api")
+    assert says in done.ask("retry", job, *arguments, code=2)["error"]["message"]
+    assert "no job" in done.ask("retry", "f" * 16, code=2)["error"]["message"]
 
 
 def test_a_damaged_marker_counts_as_none_and_its_chunk_is_edited_again(done: Folder) -> None:

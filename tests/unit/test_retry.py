@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> SimpleNamespace:
     """As much of a run as a retry looks at."""
     db = library(f"sqlite:///{tmp_path}/library.db")
     sql.record_job(db, replace(edit_job(), editor="sama", preset="quality", sampling=Sampling(30, 5.0, 5.0)))
-    return SimpleNamespace(db=db, overwrite=False, renew={}, settings=SimpleNamespace(endpoint_url=None))
+    return SimpleNamespace(db=db, database=db, overwrite=False, renew={}, settings=SimpleNamespace(endpoint_url=None))
 
 
 def rows(data: bytes) -> list[dict[str, str]]:
