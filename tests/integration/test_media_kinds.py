@@ -22,6 +22,7 @@ from edits.media.records import Mastering, StitchRequest
 from edits.media.split import split
 from edits.media.verify import verify
 from edits.stitch import stitch
+from sama_model.editors.grade import grayscale
 from tests.fakes.footage import (
     constant,
     decoded,
@@ -428,6 +429,21 @@ def test_hdr_metadata_is_carried_and_read_back(tmp_path: Path, graded: Path, del
     assert [check.found for check in found.checks if check.name == "HDR metadata"] == [str(MASTERING)]
     assert index.mastering == MASTERING
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+# -- gray -------------------------------------------------------------------------------------------------------------
+
+
+def test_gray_that_is_enlarged_is_exactly_gray(tmp_path: Path) -> None:
+    """The drawn frames are coloured all over, and worked on at half their size."""
+    source = write_footage(tmp_path / "source.mp4", constant(5, 512), MP4)
+    parts, request = requests(source, index_source(source, unheard), tmp_path, "out.mkv", detail="upscale")
+    split(parts, unheard)
+    for chunk in request.chunks:
+        write_chunk(Path(chunk.output), np.stack([grayscale(each) for each in read_chunk(Path(chunk.input))]))
+    stitch(request, unheard)
+    assert not any((plane == 128).all() for frame in decoded(source) for plane in planes(frame)[1:])
+    assert all((plane == 128).all() for frame in decoded(request.output) for plane in planes(frame)[1:])
 
 
 # -- a part changed, the rest untouched -------------------------------------------------------------------------------
