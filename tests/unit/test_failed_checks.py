@@ -13,6 +13,7 @@ from edits.errors import VerificationError
 from edits.media.records import Check, Verification
 from edits.storage import Store
 from tasks.deliver import check
+from tests.fakes.intake import make_index
 from tests.fakes.recorded import edit_job, library, plan
 
 BLACK = Check("no black pictures", False, "none that the source has not", "frame 20")
@@ -26,7 +27,8 @@ def checked(tmp_path: Path, accept: tuple[str, ...]) -> None:
     run = SimpleNamespace(checks={}, settings=settings, store=Store((tmp_path / "store").as_uri()), db=db)
     output = tmp_path / "out.mp4"
     output.write_bytes(b"a film")
-    check(run, plan(edit_job()), SimpleNamespace(output=str(output)), FOUND)  # type: ignore[arg-type]
+    request = SimpleNamespace(output=str(output), index=make_index())
+    check(run, plan(edit_job()), request, FOUND)  # type: ignore[arg-type]
 
 
 def test_a_failed_check_says_how_it_is_accepted(tmp_path: Path) -> None:
