@@ -49,7 +49,7 @@ def plan(job: EditJob, names: Sequence[str] = "abc") -> VideoPlan:
     """A plan with one chunk of twelve frames for each of `names` (letters, or words of one length)."""
     chunks = tuple(_chunk(index, name) for index, name in enumerate(names))
     shots = ((0, 12 * len(names)),)
-    return VideoPlan(job, 160, 96, "fill", shots, chunks, editor_version="1", numerics="uint8")
+    return VideoPlan(job, 160, 96, "squeeze", shots, chunks, editor_version="1", numerics="uint8")
 
 
 def key(name: str) -> str:

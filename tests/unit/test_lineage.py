@@ -22,7 +22,7 @@ def test_the_working_form_has_every_field_of_a_plan_beside_its_job_and_its_chunk
 
 @pytest.mark.parametrize(("disclose", "instructions"), [(True, ["make it sepia", "turn it blue"]), (False, ["", ""])])
 def test_a_table_names_each_chunks_own_instruction_only_when_it_may(disclose: bool, instructions: list[str]) -> None:
-    form = WorkingForm(160, 96, "fill", ((0, 12), (12, 24)), "1", "uint8")
+    form = WorkingForm(160, 96, "squeeze", ((0, 12), (12, 24)), "1", "uint8")
     job = dataclasses.replace(edit_job(), shots=(ShotEdit(1, None, "turn it blue"),))
     lineage = dataclasses.replace(made(), plan=form, job=job)
     table = csv.DictReader(openlineage.to_csv([lineage], disclose))

@@ -62,7 +62,7 @@ def video(number: int, chunks: int, *, shared: Iterable[str] = (), priority: int
         Chunk(position, 0, 12 * position, 12 * position + 12, 1, 4 if position else 0, 0, _key(f"input {key}"), key)
         for position, key in enumerate(keys)
     )
-    plan = VideoPlan(job, 160, 96, "fill", ((0, 12 * chunks),), parts, editor_version="1", numerics="uint8")
+    plan = VideoPlan(job, 160, 96, "squeeze", ((0, 12 * chunks),), parts, editor_version="1", numerics="uint8")
     inputs = {part.input_key: InputRecord(part.input_key, "0" * 64, 1, 13, 160, 96) for part in parts}
     return Prepared(job, plan, inputs, tuple(keys))
 
@@ -77,7 +77,7 @@ def real_video(store: Store, folder: Path, number: int, chunks: int) -> Prepared
     )
     known = card("grade", "builtin")
     shots = ((0, 5 * chunks),)
-    plan = VideoPlan(job, 32, 16, "fill", shots, parts, editor_version=known.editor_version, numerics="uint8")
+    plan = VideoPlan(job, 32, 16, "squeeze", shots, parts, editor_version=known.editor_version, numerics="uint8")
     inputs = {c.input_key: InputRecord(c.input_key, c.input_sha256, 1, c.frames, c.width, c.height) for c in made}
     return Prepared(job, plan, inputs, tuple(chunk.chunk_key for chunk in made))
 
