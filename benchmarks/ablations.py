@@ -119,11 +119,11 @@ def weights_of(arm: Arm, curriculum: Curriculum, folder: Path, steps: int, seed:
         text_encoder=seeded(lambda: new_text_encoder(curriculum.text_encoder), seed),
         transformer=seeded(lambda: new_transformer(curriculum), seed),
     )
-    shares = (round(arm.zero * steps), round(arm.one * steps))
-    stages = zip(
-        ("stage_zero", "stage_one"), examples_of(arm, curriculum, seed), (curriculum.stage_zero, curriculum.stage_one),
-        shares, strict=True,
-    )  # fmt: skip
+    zero, one = examples_of(arm, curriculum, seed)
+    stages = (
+        ("stage_zero", zero, curriculum.stage_zero, round(arm.zero * steps)),
+        ("stage_one", one, curriculum.stage_one, round(arm.one * steps)),
+    )
     for part, examples, stage, share in stages:
         if share:
             text = part == "stage_zero" or not arm.zero  # else the stage before it has trained the text encoder
@@ -201,7 +201,9 @@ def main() -> None:
             if arm.name in given.arms and not path.exists():
                 weights = weights_of(arm, curriculum, given.folder, given.steps, seed)
                 result = measured(arm, seed, weights, curriculum, given.clips)
-                path.write_text(json.dumps(asdict(result)))
+                aside = path.with_suffix(".part")
+                aside.write_text(json.dumps(asdict(result)))
+                aside.replace(path)
                 print(result, flush=True)
     print(table([Result(**json.loads(path.read_text())) for path in sorted(kept.glob(f"*-{given.steps}-*.json"))]))
 

@@ -100,8 +100,10 @@ class ClipBatches:
 
 def cropped(frames: Frames, crop: tuple[int, int, int] | None, seeds: tuple[int, int, int]) -> Frames:
     """(T, H, W, 3) to a part of it that the seeds decide; whole along an axis that is no longer than the part."""
+    if crop is None:
+        return frames
     rng = np.random.default_rng([STREAM, *seeds])
-    for axis, (size, part) in enumerate(zip(frames.shape, crop or (), strict=False)):
+    for axis, (size, part) in enumerate(zip(frames.shape[:3], crop, strict=True)):
         first = int(rng.integers(max(size - part, 0) + 1))
         frames = frames.take(range(first, first + min(size, part)), axis)
     return frames

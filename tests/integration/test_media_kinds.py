@@ -18,7 +18,7 @@ from edits.media.chunkfile import read_chunk, write_chunk
 from edits.media.deliverables import left_out, suffix_for
 from edits.media.formats import planar, planes
 from edits.media.index import index_source
-from edits.media.records import Mastering, StitchRequest
+from edits.media.records import Check, Mastering, SplitRequest, StitchRequest
 from edits.media.split import split
 from edits.media.verify import verify
 from edits.stitch import stitch
@@ -53,13 +53,19 @@ def delivered(source: Path, folder: Path, deliverable: str = "ffv1", **asked: An
     index = as_asked(index_source(source, unheard), Row())
     output = f"out{suffix_for(deliverable, index)}"
     parts, request = requests(source, index, folder, output, deliverable=deliverable, **asked)
+    passed_through(parts, request)
+    return request
+
+
+def passed_through(parts: SplitRequest, request: StitchRequest) -> tuple[Check, ...]:
+    """Split, edit nothing, stitch; every check passes, and they are given."""
     split(parts, unheard)
     for chunk in request.chunks:
         Path(chunk.output).write_bytes(Path(chunk.input).read_bytes())
     stitch(request, unheard)
-    found = verify(request, unheard)
-    assert [check for check in found.checks if not check.passed] == []
-    return request
+    checks = verify(request, unheard).checks
+    assert [check for check in checks if not check.passed] == []
+    return checks
 
 
 # -- turned -----------------------------------------------------------------------------------------------------------
@@ -419,14 +425,9 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_hdr_metadata_is_carried_and_read_back(tmp_path: Path, graded: Path, deliverable: str, suffix: str) -> None:
     """Whatever the codec, and whatever holds it."""
     index = index_source(graded, unheard)
-    parts, request = requests(graded, index, tmp_path, f"out{suffix}", size=(128, 72), deliverable=deliverable)
-    split(parts, unheard)
-    for chunk in request.chunks:
-        Path(chunk.output).write_bytes(Path(chunk.input).read_bytes())
-    stitch(request, unheard)
-    found = verify(request, unheard)
-    assert [check for check in found.checks if not check.passed] == []
-    assert [check.found for check in found.checks if check.name == "HDR metadata"] == [str(MASTERING)]
+    asked = requests(graded, index, tmp_path, f"out{suffix}", size=(128, 72), deliverable=deliverable)
+    checks = passed_through(*asked)
+    assert [check.found for check in checks if check.name == "HDR metadata"] == [str(MASTERING)]
     assert index.mastering == MASTERING
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
