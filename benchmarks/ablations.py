@@ -1,11 +1,11 @@
 """What each part of the training is worth, with equal budgets: arms that differ in one thing, trained and evaluated.
 
-python benchmarks/ablations.py FOLDER [--curriculum FILE] [--steps 1000] [--seeds 3] [--clips 42] [--arms NAME ...]
+python benchmarks/ablations.py FOLDER [--curriculum pico] [--steps 600] [--batch 8] [--seeds 1 2 3] [--clips 42]
 
 FOLDER has the curriculum's VAE and image encoder (they are trained there first if not), which all arms share. A budget
 is steps of one batch, divided between the stages; the learning rate falls over each stage's last third. What an arm
-gave is kept in FOLDER/ablations, so that the same command goes on; the table is of all that are there: the mean over
-the seeds, and from the smallest to the largest.
+gave is kept in FOLDER/ablations, so that the same command goes on, and processes can have a seed each; the table is of
+all that are there: the mean over the seeds, and from the smallest to the largest.
 """
 
 from __future__ import annotations
@@ -103,6 +103,12 @@ def examples_of(arm: Arm, curriculum: Curriculum, seed: int) -> tuple[StageZero,
     return zero, StageOne(100 * seed + 3, world, kinds)
 
 
+def in_batches(curriculum: Curriculum, batch: int) -> Curriculum:
+    """With steps of so many examples in both stages."""
+    zero, one = curriculum.stage_zero, curriculum.stage_one
+    return replace(curriculum, stage_zero=replace(zero, batch=batch), stage_one=replace(one, batch=batch))
+
+
 def settings_of(stage: TrainingSettings, steps: int, arm: Arm, seed: int, *, text: bool) -> TrainingSettings:
     """A stage as the curriculum has it, as short as the budget wants it."""
     falling, rising = steps // 3, min(stage.warmup, steps // 6)
@@ -112,7 +118,8 @@ def settings_of(stage: TrainingSettings, steps: int, arm: Arm, seed: int, *, tex
 
 
 def weights_of(arm: Arm, curriculum: Curriculum, folder: Path, steps: int, seed: int) -> Path:
-    """Trained as the arm says, in `folder`/weights."""
+    """Trained as the arm says, in the seed's folder."""
+    its = folder / f"seed-{seed}"
     begun = beginning(curriculum, folder, quiet)
     networks = replace(
         begun,
@@ -128,11 +135,11 @@ def weights_of(arm: Arm, curriculum: Curriculum, folder: Path, steps: int, seed:
         if share:
             text = part == "stage_zero" or not arm.zero  # else the stage before it has trained the text encoder
             settings = settings_of(stage, share, arm, seed, text=text)
-            run = folder / "arm" / part
+            run = its / part
             shutil.rmtree(run, ignore_errors=True)
             adopt(train(networks, examples, settings, run, told(arm, seed), part=part), networks.trained(settings))
-    released(networks, curriculum, folder)
-    return folder / "weights" / curriculum.name
+    released(networks, curriculum, its)
+    return its / "weights" / curriculum.name
 
 
 def quiet(progress: Progress) -> None:
@@ -185,17 +192,18 @@ def spread(values: Sequence[float], digits: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--curriculum", default=str(Path(__file__).with_suffix(".toml")))
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--curriculum", default="pico")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--clips", type=int, default=42)
     parser.add_argument("--arms", nargs="*", default=[arm.name for arm in ARMS])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    curriculum = curriculum_of(given.curriculum)
+    curriculum = in_batches(curriculum_of(given.curriculum), given.batch)
     kept = given.folder / "ablations"
     kept.mkdir(parents=True, exist_ok=True)
-    for seed in range(1, given.seeds + 1):
+    for seed in given.seeds:
         for arm in ARMS:
             path = kept / f"{arm.name.replace(' ', '-')}-{given.steps}-{seed}.json"
             if arm.name in given.arms and not path.exists():

@@ -252,10 +252,11 @@ class Numbered:
 
 
 def test_the_committed_curricula_are_whole_and_small() -> None:
-    for name, most in (("pico", 5e6), ("nano", 12e6)):
+    for name in ("pico", "nano"):
         curriculum = committed(name)
         assert curriculum.name == name
-        assert parameters(curriculum.transformer, curriculum.text_encoder, curriculum.vae.sizes) < most
+        numbers = parameters(curriculum.transformer, curriculum.text_encoder, curriculum.vae.sizes)
+        assert numbers < 12e6  # 24 MB in bfloat16
 
 
 def parameters(*sizes: object) -> int:
