@@ -1,11 +1,11 @@
 """What each part of the training is worth, with equal budgets: arms that differ in one thing, trained and evaluated.
 
-python benchmarks/ablations.py FOLDER [--curriculum pico] [--steps 600] [--batch 8] [--seeds 1 2 3] [--clips 42]
+python benchmarks/ablations.py FOLDER [--curriculum pico] [--steps 600] [--batch 8] [--seeds 1 2 3] [--arms NAME ...]
 
 FOLDER has the curriculum's VAE and image encoder (they are trained there first if not), which all arms share. A budget
 is steps of one batch, divided between the stages; the learning rate falls over each stage's last third. What an arm
-gave is kept in FOLDER/ablations, so that the same command goes on, and processes can have a seed each; the table is of
-all that are there: the mean over the seeds, and from the smallest to the largest.
+gave is kept in FOLDER/ablations, so that the same command goes on; once VAE and image encoder are there, processes can
+have a seed each. The table is of all arms of that budget: mean over the seeds, smallest and largest.
 """
 
 from __future__ import annotations
@@ -201,11 +201,12 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     curriculum = in_batches(curriculum_of(given.curriculum), given.batch)
+    budget = f"{given.curriculum}-{given.steps}x{given.batch}"
     kept = given.folder / "ablations"
     kept.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:
         for arm in ARMS:
-            path = kept / f"{arm.name.replace(' ', '-')}-{given.steps}-{seed}.json"
+            path = kept / f"{arm.name.replace(' ', '-')}-{budget}-{seed}.json"
             if arm.name in given.arms and not path.exists():
                 weights = weights_of(arm, curriculum, given.folder, given.steps, seed)
                 result = measured(arm, seed, weights, curriculum, given.clips)
@@ -213,7 +214,7 @@ def main() -> None:
                 aside.write_text(json.dumps(asdict(result)))
                 aside.replace(path)
                 print(result, flush=True)
-    print(table([Result(**json.loads(path.read_text())) for path in sorted(kept.glob(f"*-{given.steps}-*.json"))]))
+    print(table([Result(**json.loads(path.read_text())) for path in sorted(kept.glob(f"*-{budget}-*.json"))]))
 
 
 if __name__ == "__main__":

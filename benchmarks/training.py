@@ -2,8 +2,9 @@
 
 python benchmarks/training.py [--curriculum pico] [--steps 12] [--rounds 3]
 
-The plain loop draws, computes the losses, and lets AdamW step. Ours does that through `trainer.train`, and keeps the
-average, a checkpoint at the end, the journal and TensorBoard's files. Both take turns; the median of the rounds counts.
+The plain loop draws, computes the losses, and lets the optimizers step. Ours does that through `trainer.train`, and
+keeps the average, a checkpoint at the end, the journal and TensorBoard's files. Both take turns; the median of the
+rounds counts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sama_model.training.driver import new_transformer
 from sama_model.training.events import EventFiles
 from sama_model.training.image_encoder import ImageEncoder
 from sama_model.training.journal import Journal
-from sama_model.training.loop import Progress, seeded
+from sama_model.training.loop import Progress, optimizers_of, seeded
 from sama_model.training.settings import TrainingSettings
 from sama_model.training.tokenizer import learned
 from sama_model.training.trainer import Networks, Stage, train
@@ -50,14 +51,14 @@ def plain(networks: Networks, curriculum: Curriculum, settings: TrainingSettings
     """The loop that one would write first."""
     networks.freeze(settings)
     stage = Stage(networks, curriculum.first(), settings, "stage_one", "")
-    parameters = list(stage.module.parameters())
-    adamw = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    optimizers = optimizers_of(stage.module, settings)
     for step in range(settings.steps):
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.mixed_precision == "bf16"):
             losses = stage.losses(stage.draw(step).content)
         losses["total"].backward()
-        adamw.step()
-        adamw.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
 
 
 def ours(networks: Networks, curriculum: Curriculum, settings: TrainingSettings) -> None:

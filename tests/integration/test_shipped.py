@@ -52,4 +52,4 @@ def test_pico_removes_and_restyles_what_it_has_not_seen() -> None:
     ]
     done = [edited.measured.result.success for edited in evaluated(editor, editor.card.recipes[0][1], samples)]
     assert len(done) == 10
-    assert sum(done) >= 6
+    assert sum(done) >= 7
