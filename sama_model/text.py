@@ -34,6 +34,9 @@ class TextKeys(NamedTuple):
 
 BlockText = TextRows | TextKeys
 
+ROWS = 32
+"""Texts are shown as a multiple of so many rows: compiled blocks are compiled anew for each number."""
+
 
 def without_padding(contexts: Tensor) -> TextRows:
     """The rows of (B, 512, d) contexts, the zeros at an end as few that weigh as many: equal keys add up in softmax.
@@ -42,7 +45,7 @@ def without_padding(contexts: Tensor) -> TextRows:
     """
     count = contexts.shape[1]
     own = [int(rows.nonzero().amax()) + 1 if rows.any() else 0 for rows in contexts.ne(0).any(dim=-1)]
-    kept = max(own) + 1
+    kept = math.ceil((max(own) + 1) / ROWS) * ROWS
     if kept >= count or contexts.dtype != torch.float32:
         return TextRows(contexts)
     bias = contexts.new_zeros(len(own), 1, 1, kept)

@@ -30,7 +30,7 @@ from sama_model.weights import digest_of
 
 FEWER_ROWS = Reuse(source=False, text=False, padding=True, times=False, shared_first=False, pruned_last=True, head=True)
 """What a processor need not compute to train: the padding of the texts, and rows that no loss reads. A GPU would wait
-for the lengths of the texts longer than it computes their padding, and compiled blocks are for one length."""
+for the lengths of the texts longer than it computes their padding."""
 
 
 class AnchorEncoder(Protocol):
@@ -148,7 +148,7 @@ class Stage:
         sigmas = shifted_sigmas(content.u.to(device), settings.shift)
         at = noised(data, noise, sigmas)
         contexts = contexts_of(networks, content.prompts)
-        memory = Memory(FEWER_ROWS if device.type == "cpu" and not settings.compile else NOTHING)
+        memory = Memory(FEWER_ROWS if device.type == "cpu" else NOTHING)
         said = networks.transformer(at.video, source.float(), at.semantic, sigmas * 1000, contexts, memory)
         places = changed(source, target, settings.changed_share) if settings.changed_share else None
         found = losses(said, data, noise, settings.semantic_target, settings.semantic_weight, places)

@@ -259,3 +259,13 @@ def test_blocks_that_are_computed_again_give_the_same_gradients() -> None:
         gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
     assert len(gradients[0]) == len(list(model.parameters()))
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*gradients, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch has some for itself while it compiles
+def test_compiled_blocks_take_the_same_steps(tmp_path: Path) -> None:
+    losses = {}
+    for compiled in (False, True):
+        told = list[Progress]()
+        train(networks(), EXAMPLES, replace(settings(3), compile=compiled), tmp_path / str(compiled), told.append)
+        losses[compiled] = [progress.figure("total") for progress in told]
+    assert losses[True] == pytest.approx(losses[False], rel=1e-4)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sama_model.reuse import EVERYTHING, EXACT, EXCLUDED, NOTHING, CombinationError, Memory, Reuse, check, legal
-from sama_model.text import without_padding
+from sama_model.text import ROWS, without_padding
 from sama_model.tokens import Joint
 from sama_model.transformer import SamaTransformer3DModel
 from tests.unit.test_sama_transformer import PATCHES, SEMANTIC, SIZES, inputs
@@ -105,7 +105,7 @@ def test_what_is_kept_is_computed_once(
         ("pruned_last", "blocks.1.attn1.to_k", (2, N, 24), (2, N, 24)),
         ("pruned_last", "blocks.1.ffn", (2, N, 24), (2, N - PATCHES, 24)),
         ("head", "proj_out", (2, N, 24), (2, PATCHES, 24)),
-        ("padding", "blocks.1.attn2.to_v", (2, 512, 24), (2, 10, 24)),
+        ("padding", "blocks.1.attn2.to_v", (2, 512, 24), (2, ROWS, 24)),
     ],
 )
 def test_rows_that_are_saved_are_not_computed(
@@ -119,7 +119,7 @@ def test_padding_that_would_be_rounded_and_texts_that_fill_all_rows_stay_as_they
     texts = two_texts()
     assert without_padding(texts.bfloat16()).bias is None
     assert without_padding(torch.ones(1, 512, 8)).bias is None
-    assert without_padding(texts).rows.shape == (2, 10, 8)
+    assert without_padding(texts).rows.shape == (2, ROWS, 8)
     weights = without_padding(texts).bias
     assert weights is not None
     torch.testing.assert_close(weights.exp().sum(-1).flatten(), torch.tensor([512.0, 512.0]))
