@@ -47,6 +47,10 @@ Hours = Annotated[
 Rehearsal = Annotated[
     int, field(title="Rehearsal", description="At most so many steps a part; 0: all of them.", ge=0, examples=[20])
 ]
+Processes = Annotated[
+    int,
+    field(title="Processes", description="So many share each step: one for each core or GPU.", ge=1, examples=[2]),
+]
 Samples = Annotated[
     int,
     field(title="Samples", description="Held-out clips to evaluate on; 0: none.", ge=0, le=10_000, examples=[200]),
@@ -83,6 +87,7 @@ def train_sama(
     rehearsal: Rehearsal = 0,
     samples: Samples = 70,
     seed: EvaluationSeed = 0,
+    processes: Processes = 1,
     allow: Allow = None,
 ) -> TrainingResult:
     """Train a small model from nothing, or go on; evaluate it and register it as a model version.
@@ -94,7 +99,7 @@ def train_sama(
         WorkerError: the training died; the same call goes on from its last checkpoint.
     """
     with open_run([], allow) as run:
-        order = order_of(run, curriculum, folder, hours, rehearsal)
+        order = order_of(run, curriculum, folder, hours, rehearsal, processes)
         recorder = Recorder(run, order.folder)
         with following("Steps of all parts", recorder.fraction):
             trained = train_model(run, order, recorder)
@@ -108,14 +113,14 @@ def train_sama(
     return result
 
 
-def order_of(run: Run, curriculum: str, folder: str, hours: float, rehearsal: int) -> TrainingOrder:
+def order_of(run: Run, curriculum: str, folder: str, hours: float, rehearsal: int, processes: int) -> TrainingOrder:
     """The call, its paths held against the allowed folders. Raises TrustError."""
     here = Path.cwd()
     if curriculum.endswith(".toml"):
         curriculum = str(local_path(run.trust.resolve(curriculum, here)))
     usual = run.settings.state_folder / "training" / Path(curriculum).stem
     target = local_path(run.trust.resolve(folder, here)) if folder else usual
-    return TrainingOrder(curriculum, target.absolute(), hours * 3600, rehearsal)
+    return TrainingOrder(curriculum, target.absolute(), hours * 3600, rehearsal, processes)
 
 
 def measured(weights: Path, target: Path, seed: int, samples: int) -> tuple[Row, ...]:

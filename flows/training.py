@@ -47,6 +47,7 @@ def train(
     rehearsal: Annotated[int, typer.Option(min=0, metavar="STEPS", help="At most so many steps a part.")] = 0,
     samples: Annotated[int, typer.Option(min=0, help="Held-out clips to evaluate on.")] = 70,
     seed: Annotated[int, typer.Option(min=0, help="Chooses the held-out clips.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="So many share each step: one a core or GPU.")] = 1,
     allow: Annotated[list[str] | None, typer.Option(help="A folder that may be used; repeatable.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +58,7 @@ def train(
         from flows.train_sama import train_sama
 
         with trained.watching():
-            result = train_sama(curriculum, folder, hours, rehearsal, samples, seed, allow)
+            result = train_sama(curriculum, folder, hours, rehearsal, samples, seed, processes, allow)
         print_record(result) if as_json else trained.show_result(result)
     if result.state == "paused":
         raise typer.Exit(PAUSED)

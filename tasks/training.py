@@ -55,11 +55,13 @@ class TrainingOrder:
     """Then it pauses; 0: no limit."""
     rehearsal: int = 0
     """At most so many steps a part; 0: all."""
+    processes: int = 1
+    """That share each step."""
 
     def command(self) -> list[str]:
         """Of the child. -P: a folder named `sama_model` where the user happens to stand is not ours."""
         made = [sys.executable, "-P", "-u", "-m", "sama_model.training", self.curriculum, str(self.folder)]
-        made += ["--tensorboard", "--parent-pipe"]
+        made += ["--tensorboard", "--parent-pipe", "--processes", str(self.processes)]
         if self.seconds:
             made += ["--seconds", str(self.seconds)]
         return [*made, "--shortened", str(self.rehearsal)] if self.rehearsal else made

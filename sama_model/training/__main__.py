@@ -1,10 +1,10 @@
-"""Trains a small model from nothing, or goes on: python -m sama_model.training CURRICULUM FOLDER [--seconds S]
+"""Trains a small model from nothing, or goes on: python -m sama_model.training CURRICULUM FOLDER [--processes N]
 
 CURRICULUM is the name of a committed one, or a .toml file. What it says is for people; FOLDER/journal.jsonl has the
 same for programs. Exit codes: 0 the weights are in FOLDER/weights, 75 it was stopped (the time was over, SIGTERM,
 Ctrl-C) and the same command goes on, 2 the call is unusable.
 
-On several GPUs: torchrun --nproc-per-node N -m sama_model.training ...; torchrun makes of the exit codes its own, 1.
+torchrun --nproc-per-node N -m sama_model.training ... is the same as --processes N, but that it ends with 1 for those.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sama_model.training.curriculum import Curriculum, committed, read
 from sama_model.training.driver import Built, build
 from sama_model.training.journal import Journal
 from sama_model.training.loop import PausedError, Progress, Tell
+from sama_model.training.processes import together
 from sama_model.training.stopping import PAUSED, UNUSABLE, Stopping
 
 EVERY = 10.0
@@ -70,7 +71,10 @@ def curriculum_of(text: str) -> Curriculum:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     given = parser().parse_args(arguments)
+    if given.processes > 1 and "RANK" not in os.environ:
+        return together(given.processes, arguments)
     try:
         curriculum = curriculum_of(given.curriculum)
         if given.shortened is not None:
@@ -97,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("curriculum", help="nano, pico, or a .toml file")
     made.add_argument("folder", type=Path, help="where checkpoints and weights go")
     made.add_argument("--seconds", type=float, help="stop after so long; the same command goes on")
+    made.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="so many share each step, one a core or GPU"
+    )
     made.add_argument("--shortened", type=int, metavar="STEPS", help="at most so many steps a part, as a rehearsal")
     made.add_argument("--tensorboard", action="store_true", help="write FOLDER/tensorboard too")
     made.add_argument("--parent-pipe", action="store_true", help="stop when standard input is closed")

@@ -87,10 +87,17 @@ def points(folder: Folder) -> int:
     return sum(isinstance(line, Point) for line in lines_from(folder.path / "run")[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_training_ends_with_its_flow_and_keeps_its_last_step(folder: Folder, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "processes"),
+    [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGKILL, 1), (signal.SIGKILL, 2)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_a_training_ends_with_its_flow_and_keeps_its_last_step(
+    folder: Folder, number: signal.Signals, processes: int
+) -> None:
     curriculum(folder, LONG)
-    with folder.start("train", "micro.toml", "--folder", "run", "--samples", "0") as flow:
+    command = ("train", "micro.toml", "--folder", "run", "--samples", "0", "--processes", str(processes))
+    with folder.start(*command) as flow:
         wait_until(lambda: points(folder) > 0, "the first point of a curve")
         child = trainer(folder)
         assert child is not None

@@ -18,6 +18,7 @@ from sama_model.training.driver import build
 from sama_model.training.journal import Point, lines_from
 from sama_model.training.loop import Progress
 from sama_model.training.stage_one import StageOne
+from sama_model.training.stopping import PAUSED, UNUSABLE
 from sama_model.training.trainer import train
 from sama_model.weights import new_vae
 from tests.fakes.training import Crops, networks, settings
@@ -26,11 +27,10 @@ from tests.integration.test_training_driver import FILE, MICRO, REPOSITORY
 pytestmark = pytest.mark.model
 
 
-def two(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """A module under torchrun."""
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+def called(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A module as a program."""
     return subprocess.run(
-        [*command, "-m", *map(str, arguments)],
+        [sys.executable, "-W", "ignore", "-m", *map(str, arguments)],
         cwd=REPOSITORY,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -44,7 +44,8 @@ def test_two_take_the_steps_of_one_and_one_goes_on_where_two_were(tmp_path: Path
     """Three examples a step: one process has two of them, the other one."""
     told: list[Progress] = []
     train(networks(), Crops(StageOne(seed=1)), settings(5, 3), tmp_path / "one", told.append)
-    done = two("tests.fakes.training", tmp_path / "two", 4, 3)
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m")
+    done = called(*torchrun, "tests.fakes.training", tmp_path / "two", 4, 3)
     assert done.returncode == 0, done.stderr
     said = [line.split() for line in done.stdout.splitlines()]
     assert [int(step) for step, _ in said] == [0, 1, 2, 3]
@@ -63,9 +64,12 @@ def test_a_whole_curriculum_is_paused_and_built_by_two(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     told: list[Progress] = []
     build(MICRO, tmp_path / "one", told.append)
-    assert two("sama_model.training", FILE, tmp_path / "two", "--seconds", "0").returncode != 0
+    two = ("sama_model.training", FILE, tmp_path / "two", "--processes", 2)
+    paused = called(*two, "--seconds", 0)
+    assert (paused.returncode, paused.stderr) == (PAUSED, "")
+    assert paused.stdout.splitlines()[-1].endswith("stopped after 1 of 3 steps; the same command goes on")
     assert [line.step for line in lines_from(tmp_path / "two")[0] if isinstance(line, Point)] == [1]
-    done = two("sama_model.training", FILE, tmp_path / "two")
+    done = called(*two)
     assert done.returncode == 0, done.stderr
     points = [line for line in lines_from(tmp_path / "two")[0] if isinstance(line, Point)]
     assert [(point.part, point.step) for point in points] == [(step.part, step.step + 1) for step in told]
@@ -73,6 +77,12 @@ def test_a_whole_curriculum_is_paused_and_built_by_two(tmp_path: Path) -> None:
         totals = [dict(point.values)["total"] for point in points if point.part == part][:steps]
         assert totals == pytest.approx([step.figure("total") for step in told if step.part == part][:steps], rel=1e-5)
     assert (tmp_path / "two" / "weights" / "micro" / "card.json").is_file()
+
+
+def test_several_processes_end_as_one_would_where_the_call_is_unusable(tmp_path: Path) -> None:
+    refused = called("sama_model.training", "nothing", tmp_path, "--processes", 2)
+    assert refused.returncode == UNUSABLE
+    assert {line[:33] for line in refused.stderr.splitlines()} == {"there is no curriculum 'nothing';"}
 
 
 def test_the_gradient_of_a_step_is_the_mean_of_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
