@@ -177,12 +177,14 @@ def tell(line: str) -> None:
 
 
 @contextmanager
-def child(command: list[str], out: Path, err: Path) -> Iterator[subprocess.Popen[bytes]]:
+def child(command: list[str], out: Path, err: Path, processes: int = 1) -> Iterator[subprocess.Popen[bytes]]:
     """A process that does not outlive this block, nor, by its standard input, this process.
+
+    `processes`: how many it starts, which share this machine's cores.
 
     It ends by SIGTERM, at which a training writes a checkpoint. A group of its own keeps a terminal's Ctrl-C from it.
     """
-    environ = worker_environ(os.environ, 1, None)
+    environ = worker_environ(os.environ, processes, None)
     with out.open("ab") as printed, err.open("ab") as said:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=printed, stderr=said, env=environ, start_new_session=True
@@ -214,7 +216,7 @@ def train(run: Run, order: TrainingOrder, recorder: Recorder) -> Trained:
     cancelled = False
     process = None
     try:
-        with child(order.command(), printed.path, printed.path) as process:
+        with child(order.command(), printed.path, printed.path, order.processes) as process:
             cancelled = _followed(process, recorder, printed)
     except BusyError:
         raise

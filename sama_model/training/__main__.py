@@ -22,7 +22,7 @@ from sama_model.training.curriculum import Curriculum, committed, read
 from sama_model.training.driver import Built, build
 from sama_model.training.journal import Journal
 from sama_model.training.loop import PausedError, Progress, Tell
-from sama_model.training.processes import together
+from sama_model.training.processes import train_in
 from sama_model.training.stopping import PAUSED, UNUSABLE, Stopping
 
 EVERY = 10.0
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     given = parser().parse_args(arguments)
     if given.processes > 1 and "RANK" not in os.environ:
-        return together(given.processes, arguments)
+        return train_in(given.processes, arguments)
     try:
         curriculum = curriculum_of(given.curriculum)
         if given.shortened is not None:

@@ -6,6 +6,7 @@ torchrun itself makes 1 of whatever its processes ended with.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import uuid
 from collections.abc import Sequence
@@ -20,11 +21,13 @@ SHUTDOWN_SECONDS = 50
 """From SIGTERM, at which a process ends its step and writes a checkpoint, to SIGKILL."""
 
 
-def together(processes: int, arguments: Sequence[str]) -> int:
-    """`python -m sama_model.training ARGUMENTS` in so many processes; the exit code of the first that ends with one.
+def train_in(processes: int, arguments: Sequence[str]) -> int:
+    """`python -m sama_model.training ARGUMENTS` in so many processes; the exit code of the first that fails or pauses.
 
-    SIGTERM and Ctrl-C are handed on: all stop after the same step, with a checkpoint.
+    A process that a signal ended counts as in a shell: 128 and the signal's number. SIGTERM and Ctrl-C are handed on:
+    all stop after the same step, with a checkpoint. Each computes in one thread, unless OMP_NUM_THREADS says otherwise.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it takes a pause for a failure
     config = LaunchConfig(
         min_nodes=1,
@@ -42,7 +45,8 @@ def together(processes: int, arguments: Sequence[str]) -> int:
         elastic_launch(config, sys.executable)(*safe, "-u", "-m", "sama_model.training", *arguments)
     except ChildFailedError as failed:
         _, failure = failed.get_first_failure()
-        return int(failure.exitcode)
+        code = int(failure.exitcode)
+        return code if code >= 0 else 128 - code
     except SignalException:
         return PAUSED
     return 0

@@ -101,6 +101,7 @@ def test_a_training_ends_with_its_flow_and_keeps_its_last_step(
         wait_until(lambda: points(folder) > 0, "the first point of a curve")
         child = trainer(folder)
         assert child is not None
+        assert child.environ()["OMP_NUM_THREADS"] == str(max(1, len(os.sched_getaffinity(0)) // processes))
         os.kill(flow.pid, number)
         flow.communicate(timeout=90)
     assert flow.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
