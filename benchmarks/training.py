@@ -1,15 +1,16 @@
-"""A stage of training beside a plain loop over the same network, batches and losses: seconds of a processor a step.
+"""A stage of training beside a plain loop over the same network, batches and losses: processor seconds a step, memory.
 
 python benchmarks/training.py [--curriculum pico] [--steps 12] [--rounds 3]
 
 The plain loop draws, computes the losses, and lets the optimizers step. Ours does that through `trainer.train`, and
 keeps the average, a checkpoint at the end, the journal and TensorBoard's files. Both take turns; the median of the
-rounds counts.
+rounds counts. Memory is the process's peak after the first turn of each, the plain loop's being first.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import time
 from dataclasses import replace
@@ -85,14 +86,16 @@ def main() -> None:
     every_texture(WORLDS[curriculum.world])
     settings = replace(curriculum.stage_one, steps=given.steps, cooldown=0, workers=0)
     seconds: dict[str, list[float]] = {}
+    peaks: dict[str, float] = {}
     for _ in range(given.rounds):
         for name, run in (("plain loop", plain), ("trainer.train", ours)):
             networks, begun = networks_of(curriculum), time.process_time()
             run(networks, curriculum, settings)
             seconds.setdefault(name, []).append((time.process_time() - begun) / given.steps)
+            peaks.setdefault(name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     medians = {name: statistics.median(took) for name, took in seconds.items()}
     for name, took in medians.items():
-        print(f"{name:14} {took:.3f} s of one processor a step of {settings.batch}")
+        print(f"{name:14} {took:.3f} s of one processor a step of {settings.batch}, {peaks[name]:,.0f} MiB")
     print(f"ratio {medians['trainer.train'] / medians['plain loop']:.2f}")
 
 
