@@ -12,8 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from sama_model.errors import WeightsError
 from sama_model.installed import InstalledWeights, read_card
 from sama_model.training.adapters import merge
 from sama_model.training.curriculum import Curriculum
@@ -50,8 +52,11 @@ def build(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) 
 
     Raises:
         PausedError: `stop` said so; the same call goes on.
-        WeightsError: a checkpoint in it is damaged, or of another curriculum.
+        WeightsError: a checkpoint in it is damaged, or of another curriculum; or nothing can be compiled here, where
+            a stage wants compiled blocks.
     """
+    if curriculum.stage_zero.compile or curriculum.stage_one.compile:
+        check_compiler(curriculum.name)
     networks = beginning(curriculum, folder, tell, stop)
     stages = (
         ("stage_zero", curriculum.zeroth(), curriculum.stage_zero),
@@ -67,6 +72,19 @@ def build(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) 
         released(networks, curriculum, folder)
     together.wait()
     return Built(weights, read_card(weights), curriculum.data())
+
+
+def check_compiler(name: str) -> None:
+    """Compiles one addition: better now than when the VAE is trained. Raises WeightsError where that cannot be done."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.compile(lambda values: values + 1)(torch.zeros(1, device=device))
+    except RuntimeError as error:  # all of torch.compile's are
+        said = next(line for line in str(error).splitlines() if line)
+        raise WeightsError(
+            f"{name} compiles its blocks, and that cannot be done here ({said}): install g++ and Python's headers, or "
+            "train with a copy of the curriculum that has compile = false"
+        ) from error
 
 
 def beginning(curriculum: Curriculum, folder: Path, tell: Tell, stop: Stop = never) -> Networks:

@@ -241,6 +241,23 @@ def test_the_image_encoder_is_told_what_is_where() -> None:
         assert {colours[i - 1] for i in cells} <= told <= {thing.look.colour for thing in scene.things}
 
 
+def test_blocks_that_cannot_be_compiled_are_told_of_before_anything_is_trained(tmp_path: Path) -> None:
+    curriculum = tmp_path / "compiled.toml"
+    curriculum.write_text(FILE.read_text(encoding="utf-8").replace("[stage_one]", "[stage_one]\ncompile = true"))
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "sama_model.training", str(curriculum), str(tmp_path / "run")],
+        env={**os.environ, "CXX": str(tmp_path / "g++"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")},
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "compiles its blocks, and that cannot be done here" in ended.stderr
+    assert "install g++" in ended.stderr
+    assert not list((tmp_path / "run").glob("vae/*"))
+
+
 def test_batches_come_in_their_order() -> None:
     steps = range(3, 9)
     assert [drawn.content for drawn in ahead(Numbered(), steps, 2)] == list(steps)
