@@ -45,11 +45,12 @@ def test_the_card_is_that_of_the_committed_curriculum(folder: Path) -> None:
 
 
 @pytest.mark.model
-def test_pico_removes_and_restyles_what_it_has_not_seen() -> None:
+def test_pico_removes_restyles_and_recolours_what_it_has_not_seen() -> None:
     editor = load("sama", "pico", Options())
-    samples = [
-        sample for sample in chosen(SEED, 35, (Split.SEEN,), "small") if sample.plan.kind in {"remove", "restyle"}
-    ]
-    done = [edited.measured.result.success for edited in evaluated(editor, editor.card.recipes[0][1], samples)]
-    assert len(done) == 10
-    assert sum(done) >= 7
+    kinds = ("remove", "restyle", "recolour")
+    samples = [sample for sample in chosen(SEED, 35, (Split.SEEN,), "small") if sample.plan.kind in kinds]
+    found = [edited.measured for edited in evaluated(editor, editor.card.recipes[0][1], samples)]
+    assert [sum(each.kind == kind for each in found) for kind in kinds] == [5, 5, 5]
+    removed, restyled, recoloured = (sum(each.result.success for each in found if each.kind == kind) for kind in kinds)
+    assert removed + restyled >= 7
+    assert recoloured >= 1
