@@ -80,7 +80,7 @@ def check_compiler(name: str) -> None:
     try:
         torch.compile(lambda values: values + 1)(torch.zeros(1, device=device))
     except RuntimeError as error:  # all of torch.compile's are
-        said = next(line for line in str(error).splitlines() if line)
+        said = str(error).strip().partition("\n")[0]
         raise WeightsError(
             f"{name} compiles its blocks, and that cannot be done here ({said}): install g++ and Python's headers, or "
             "train with a copy of the curriculum that has compile = false"
