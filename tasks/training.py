@@ -92,22 +92,23 @@ class Recorder:
     _left_out: dict[str, set[int]] = field(default_factory=dict)
 
     def look(self) -> None:
-        """Record what was written since the last look.
+        """Record what was written since the last look. The next one begins behind it only when it is recorded: a flow
+        may be stopped in between, by Ctrl-C too.
 
         Raises:
             BusyError: another flow trains in the folder.
             WeightsError: the journal is damaged.
         """
         try:
-            lines, self._offset = lines_from(self.folder, self._offset)
+            lines, behind = lines_from(self.folder, self._offset)
         except ModelWeightsError as error:
             raise WeightsError(str(error)) from error
         for begun in [line for line in lines if isinstance(line, Begun)][-1:]:
             self._begin(begun)
-        if not lines or not self.run_id:
-            return
-        figures, left_out = self._taken(lines)
-        sql.record_training(self.run.db, self.run_id, list(self.parts.values()), figures, left_out)
+        if lines and self.run_id:
+            figures, left_out = self._taken(lines)
+            sql.record_training(self.run.db, self.run_id, list(self.parts.values()), figures, left_out)
+        self._offset = behind
 
     def _begin(self, begun: Begun) -> None:
         facts = (begun.curriculum, begun.curriculum_digest, begun.data_digest)

@@ -56,6 +56,25 @@ def test_rows_follow_the_journal_and_reading_it_again_changes_nothing(run: Run, 
         assert [each.number for each in sql.training_left_out(run.db, record.run_id)] == [7]
 
 
+@pytest.mark.parametrize("interrupted", ["begin_training", "record_training"])
+def test_what_an_interrupted_look_did_not_record_the_next_one_does(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    recorder = Recorder(run, tmp_path)
+    with Journal(tmp_path) as journal:
+        begin(journal)
+        tell(journal, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(sql, interrupted, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            recorder.look()
+    recorder.look()
+    assert [part.step for part in sql.training_parts(run.db, recorder.run_id)] == [1, 0]
+
+
 def test_what_was_finished_is_not_when_it_goes_on_longer(run: Run, tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         begin(journal)
