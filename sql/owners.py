@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session
 
 from sql.base import utc_now
 from sql.inserts import upsert
-from sql.models import Dispatch, Holder, Job
-from sql.records import ENDED, Holdings, Owner
+from sql.models import Dispatch, Holder, Job, TrainingRun
+from sql.records import ENDED, Holdings, Owner, TrainingState
 from sql.session import Database
 
 STALE_SECONDS = 60.0
@@ -71,11 +71,17 @@ def owner_is_dead(owner: Owner, unseen: timedelta, stale_seconds: float = STALE_
 
 
 def at_work(session: Session) -> list[Owner]:
-    """Live flows that hold jobs or unfinished dispatches. Reads only what the first revision has already."""
-    holds_job = sa.exists().where(Job.owner_id == Holder.owner_id)
-    holds_dispatch = sa.exists().where(Dispatch.owner_id == Holder.owner_id, Dispatch.state.not_in(ENDED))
+    """Live flows that hold jobs or unfinished dispatches, or train. Reads only what older revisions have already: the
+    first one's columns, and trainings where there is a table of them."""
+    holds = [
+        sa.exists().where(Job.owner_id == Holder.owner_id),
+        sa.exists().where(Dispatch.owner_id == Holder.owner_id, Dispatch.state.not_in(ENDED)),
+    ]
+    if sa.inspect(session.connection()).has_table(TrainingRun.__tablename__):
+        trains = TrainingRun.state == TrainingState.TRAINING
+        holds.append(sa.exists().where(TrainingRun.owner_id == Holder.owner_id, trains))
     columns = (Holder.owner_id, Holder.host, Holder.pid, Holder.process_started, Holder.seen_at)
-    rows = session.execute(sa.select(*columns).where(holds_job | holds_dispatch).order_by(Holder.owner_id))
+    rows = session.execute(sa.select(*columns).where(sa.or_(*holds)).order_by(Holder.owner_id))
     holders = [Holder(**row._mapping) for row in rows]
     dead = dead_among(session, holders)
     return [owner_of(holder) for holder in holders if holder.owner_id not in dead]

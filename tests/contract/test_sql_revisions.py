@@ -190,10 +190,22 @@ def test_another_programs_database_is_refused_and_gets_no_tables(new_address: Ne
     db.close()
 
 
-def test_a_database_is_not_migrated_while_a_flow_is_at_work(db: sql.Database) -> None:
+def takes_a_job(db: sql.Database, owner: sql.Owner) -> None:
     recorded_job(db)
+    sql.take_job(db, "0" * 16, owner)
+
+
+def trains(db: sql.Database, owner: sql.Owner) -> None:
+    run = sql.TrainingRunRecord("r1", "pico", "c" * 64, "d" * 64, "/runs/pico", "0.1.0+abc")
+    sql.begin_training(db, run, [], owner)
+
+
+@pytest.mark.parametrize("work", [takes_a_job, trains])
+def test_a_database_is_not_migrated_while_a_flow_is_at_work(
+    db: sql.Database, work: Callable[[sql.Database, sql.Owner], None]
+) -> None:
     mine = sql.this_process()
-    sql.take_job(db, "0" * 16, mine)
+    work(db, mine)
     at(db, previous())
     with pytest.raises(DatabaseError, match=rf"running flow \(process {mine.pid} on .*: let it end"):
         sql.migrate(db)
@@ -202,6 +214,7 @@ def test_a_database_is_not_migrated_while_a_flow_is_at_work(db: sql.Database) ->
 
 def test_what_a_dead_flow_held_does_not_stop_a_migration(db: sql.Database) -> None:
     recorded_job(db)
+    trains(db, gone(sql.this_process()))
     sql.claim(db, dispatch(), [key("a")], gone(sql.this_process()))
     down(db, previous())
     sql.migrate(db)
