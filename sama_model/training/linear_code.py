@@ -124,7 +124,7 @@ def set_bottleneck(vae: AutoencoderKLWan, features: Tensor) -> Tensor:
     basis = principal(features, z)
     code = torch.einsum("bfthw,fz->bzthw", features, basis)
     scale = code.square().mean(dim=(0, 2, 3, 4)).sqrt().clamp(min=1e-3)
-    weight, bias = solved(columns(normed(features), 1), code / scale.view(1, -1, 1, 1, 1))
+    weight, bias = solved(columns(normed(features), 1), 1, code / scale.view(1, -1, 1, 1, 1))
     encoder.norm_out.gamma.fill_(GAMMA)
     head = encoder.conv_out
     set_pointwise(head, weight[..., 0, 0], constant=False)
@@ -157,7 +157,7 @@ def set_decoder(decoder: Any, x: Tensor, stages: list[Stage], pictures: Tensor) 
         x, basis = doubled(layer.resample[1], x, stage.features)
     decoder.norm_out.gamma.fill_(GAMMA)
     head = decoder.conv_out
-    weight, bias = solved(columns(normed(x), 3), pictures)
+    weight, bias = solved(columns(normed(x), 3), 3, pictures)
     silence(head)
     head.weight[:, :, 2] = weight
     head.bias[:] = bias
@@ -188,7 +188,7 @@ def doubled(conv: Any, x: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     large = interpolate(with_constant(x).transpose(1, 2).flatten(0, 1), scale_factor=2, mode="nearest-exact")
     large = large.reshape(b, t, *large.shape[1:]).transpose(1, 2)
     inputs = columns(large, 3)
-    weight, bias = solved(inputs, torch.einsum("bfthw,fg->bgthw", wanted, basis))
+    weight, bias = solved(inputs, 3, torch.einsum("bfthw,fg->bgthw", wanted, basis))
     silence(conv)
     conv.weight[:-1], conv.bias[:-1] = weight, bias
     conv.bias[-1] = CONSTANT
@@ -237,11 +237,10 @@ def columns(x: Tensor, size: int) -> Tensor:
     return unfold(frames, size, padding=size // 2).transpose(1, 2).flatten(0, 1)
 
 
-def solved(inputs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Least squares of (N, F * s^2) to (B, G, T, h, w): weight (G, F, s, s) and bias (G,)."""
+def solved(inputs: Tensor, size: int, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Least squares of (N, F * size^2) to (B, G, T, h, w): weight (G, F, size, size) and bias (G,)."""
     rows = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
     power = (rows.T @ rows).double()
     ridge = RIDGE * power.diagonal().mean() * torch.eye(len(power), dtype=torch.float64)
     found = torch.linalg.solve(power + ridge, (rows.T @ wanted.permute(0, 2, 3, 4, 1).flatten(0, 3)).double()).float()
-    size = 3 if inputs.shape[1] % 9 == 0 else 1
     return found[:-1].T.reshape(wanted.shape[1], -1, size, size), found[-1]

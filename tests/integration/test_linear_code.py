@@ -28,6 +28,7 @@ def clips(number: int, count: int) -> Tensor:
         (VaeSizes(16, 24, (1, 2, 4), 1, (True, True)), 26.0),
         (VaeSizes(16, 16, (1, 1, 1), 0, (True, True)), 21.0),
         (VaeSizes(12, 16, (1, 2, 4, 4), 1, (False, True, True)), 20.0),
+        (VaeSizes(18, 16, (1, 2, 4), 1, (True, True)), 25.5),
     ],
 )
 def test_an_untrained_vae_shows_clips_that_it_was_not_made_of(sizes: VaeSizes, least: float) -> None:
