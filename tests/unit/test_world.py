@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import numpy as np
@@ -9,15 +10,27 @@ import pytest
 
 from sama_model.training.world.drawing import draw
 from sama_model.training.world.motion import PASSING, middle_of, path
-from sama_model.training.world.rules import WORLD
+from sama_model.training.world.rules import WORLD, WORLDS
 from sama_model.training.world.samples import Plan, WorldSample, drawn, planned
 from sama_model.training.world.scene import Background, Look, Scene, Thing
 from sama_model.training.world.shapes import OUTLINES, sprite
 from sama_model.training.world.splits import Split, allowed_pairs, held_out_pairs, kinds, wordings
 from sama_model.training.world.styles import STYLES, styled
 
-RULES = "4a7464bf0e13b0fd99bbc1c14e399f9b43fe8ce4738c2adce1ea0f5080f81dac"
-"""Results are only comparable under the same rules: change this only together with the version."""
+PINNED = {
+    "full": (
+        "4a7464bf0e13b0fd99bbc1c14e399f9b43fe8ce4738c2adce1ea0f5080f81dac",
+        "bba21066e315f5123b64946e81109d9439944713b6057b32a45046ebdd2996d5",
+        (138.591, 130.487, 98.000),
+    ),
+    "small": (
+        "b00af220646fd5faa78fcc8d31b70602ae05a09090765ca596f8d570b418de93",
+        "f5fb2bbdb742c4a500fb7ccdb58b4f939ab46458285d90c1a1fa267f782421c7",
+        (112.261, 108.910, 98.358),
+    ),
+}
+"""Of each world: digest of the rules; of the instructions of a sample of every split and kind, sha256, and mean levels
+of source, target and mask. Results are only comparable under the same: change this only together with the version."""
 
 
 def looks_of(plan: Plan) -> set[tuple[str, str]]:
@@ -29,8 +42,14 @@ def samples(kind: str, count: int = 6) -> list[WorldSample]:
 
 
 def test_the_rules_are_the_ones_that_results_are_compared_under() -> None:
-    assert WORLD.version == 1
-    assert WORLD.digest() == RULES
+    for name, rules in WORLDS.items():
+        of_each = [planned(3, 0, split, kind, rules) for split in Split for kind in kinds(rules, split)]
+        said = hashlib.sha256("\n".join(plan.instruction for plan in of_each).encode()).hexdigest()
+        clips = [drawn(plan, rules) for plan in of_each]
+        levels = tuple(np.mean([getattr(clip, each).mean() for clip in clips]) for each in ("source", "target", "mask"))
+        digest, instructions, means = PINNED[name]
+        assert (rules.version, rules.digest(), said) == (1, digest, instructions)
+        assert levels == pytest.approx(means, abs=0.02), "another machine may round a level otherwise"
     assert (WORLD.frames - 1) % 4 == 0
     assert WORLD.width % 16 == WORLD.height % 16 == 0
 
