@@ -201,7 +201,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     curriculum = in_batches(curriculum_of(given.curriculum), given.batch)
-    budget = f"{given.curriculum}-{given.steps}x{given.batch}"
+    budget = f"{curriculum.name}-{given.steps}x{given.batch}-{given.clips}"
     kept = given.folder / "ablations"
     kept.mkdir(parents=True, exist_ok=True)
     for seed in given.seeds:

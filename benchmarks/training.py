@@ -24,7 +24,7 @@ from sama_model.training.driver import new_transformer
 from sama_model.training.events import EventFiles
 from sama_model.training.image_encoder import ImageEncoder
 from sama_model.training.journal import Journal
-from sama_model.training.loop import Progress, optimizers_of, seeded
+from sama_model.training.loop import Drawn, Progress, optimizers_of, seeded
 from sama_model.training.settings import TrainingSettings
 from sama_model.training.tokenizer import learned
 from sama_model.training.trainer import Networks, Stage, train
@@ -55,7 +55,9 @@ def plain(networks: Networks, curriculum: Curriculum, settings: TrainingSettings
     optimizers = optimizers_of(stage.module, settings)
     for step in range(settings.steps):
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.mixed_precision == "bf16"):
-            losses = stage.losses(stage.draw(step).content)
+            drawn = stage.draw(step)
+            assert isinstance(drawn, Drawn)  # of a drawn world every example can be had
+            losses = stage.losses(drawn.content)
         losses["total"].backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -84,7 +86,7 @@ def main() -> None:
     torch.set_num_threads(1)
     curriculum = committed(given.curriculum)
     every_texture(WORLDS[curriculum.world])
-    settings = replace(curriculum.stage_one, steps=given.steps, cooldown=0, workers=0)
+    settings = replace(curriculum.stage_one, steps=given.steps, cooldown=0, workers=0, compile=False)
     seconds: dict[str, list[float]] = {}
     peaks: dict[str, float] = {}
     for _ in range(given.rounds):
