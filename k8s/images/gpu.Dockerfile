@@ -15,7 +15,7 @@ RUN apt-get update \
 WORKDIR /opt/samaflow
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 # hadolint ignore=DL3013
-RUN PIP_CONSTRAINT=/opt/samaflow/constraints.txt pip install '.[model]'
+RUN PIP_CONSTRAINT=/opt/samaflow/constraints.txt pip install '.[train]'
 COPY edits edits
 COPY metrics metrics
 COPY sama_model sama_model
