@@ -24,6 +24,8 @@ CARD_FILE = "card.json"
 LORA_FILE = "lora.safetensors"
 PARTIAL = ".partial"
 """Ends the name of a folder that is still being written."""
+REHEARSAL = "-rehearsal"
+"""Ends the name of weights that were trained for a few steps, to see that everything runs."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 BUILT_IN = ("builtin", "tiny")

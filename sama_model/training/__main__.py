@@ -13,17 +13,22 @@ import argparse
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sama_model.errors import WeightsError
 from sama_model.training.curriculum import Curriculum, committed, read
+from sama_model.training.data import BadExampleError
 from sama_model.training.driver import Built, build
 from sama_model.training.journal import Journal
 from sama_model.training.loop import PausedError, Progress, Tell
 from sama_model.training.processes import train_in
 from sama_model.training.stopping import PAUSED, UNUSABLE, Stopping
+
+if TYPE_CHECKING:
+    from sama_model.training.events import EventFiles
 
 EVERY = 10.0
 """Seconds between two lines of progress."""
@@ -43,14 +48,15 @@ class Printer:
         first, start = self.begun.setdefault(progress.part, (progress.step, now))
         if self.since and self.since[-1].part != progress.part:
             self.since.clear()
-        self.since.append(progress)
+        if progress.figures:
+            self.since.append(progress)
         for bad in progress.bad:
             write(f"{progress.part}: left out example {bad.number}: {bad.reason}")
         if now - self.said < EVERY and progress.step + 1 < progress.steps:
             return
         done = progress.step - first
         left = f"{(progress.steps - progress.step - 1) * (now - start) / done / 60:.1f} min left" if done else ""
-        names = [name for name, _ in progress.figures]
+        names = [name for name, _ in self.since[-1].figures] if self.since else []
         means = " ".join(
             f"{name} {sum(each.figure(name) for each in self.since) / len(self.since):.4f}" for name in names
         )
@@ -77,6 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         return train_in(given.processes, arguments)
     try:
         curriculum = curriculum_of(given.curriculum)
+        curriculum = curriculum.within(given.allow)
         if given.shortened is not None:
             curriculum = curriculum.shortened(given.shortened)
         with Stopping(given.seconds, given.parent_pipe) as stopping:
@@ -88,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     except PausedError as paused:
         write(f"{paused}; the same command goes on")
         return PAUSED
-    except WeightsError as error:
+    except (WeightsError, BadExampleError) as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
     write(f"{built.weights}: digest {built.installed.card.digest}")
@@ -106,24 +113,30 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--shortened", type=int, metavar="STEPS", help="at most so many steps a part, as a rehearsal")
     made.add_argument("--tensorboard", action="store_true", help="write FOLDER/tensorboard too")
+    made.add_argument("--allow", action="append", default=[], metavar="FOLDER", help="read pairs from here alone")
     made.add_argument("--parent-pipe", action="store_true", help="stop when standard input is closed")
     return made
 
 
 def trained(curriculum: Curriculum, folder: Path, journal: Journal, stopping: Stopping, *, events: bool) -> Built:
     """Builds, and has it told to people, to the journal, and to TensorBoard where that was asked for."""
-    journal.begin(curriculum.name, curriculum.digest(), curriculum.data(), curriculum.parts())
     with ExitStack() as at_end:
         listeners: list[Tell] = [Printer(), journal.tell]
         if events:
-            from sama_model.training.events import EventFiles  # here: it is not needed to train
-
-            files = EventFiles(folder / "tensorboard")
-            at_end.callback(files.close)
-            listeners.append(files.tell)
+            listeners.append(at_end.enter_context(closing(event_files(folder / "tensorboard"))).tell)
+        journal.begin(curriculum.name, curriculum.digest(), curriculum.data(), curriculum.parts())
         built = build(curriculum, folder, lambda progress: told(listeners, progress), stopping)
     journal.finish(built.weights, built.installed.card.name, built.installed.card.digest)
     return built
+
+
+def event_files(folder: Path) -> EventFiles:
+    """Raises WeightsError where what writes them is not installed."""
+    try:
+        from sama_model.training.events import EventFiles  # here: it is not needed to train
+    except ModuleNotFoundError as error:
+        raise WeightsError(f"TensorBoard's files want {error.name}: pip install 'samaflow[train]'") from error
+    return EventFiles(folder)
 
 
 def told(listeners: list[Tell], progress: Progress) -> None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sama_model.encoders import Tokens, prompts_of, tokenize
 from sama_model.training.data import WHOLE, Examples, Gathered, Share, gathered
-from sama_model.training.loop import Drawn
+from sama_model.training.loop import Drawn, EmptyStep
 from sama_model.training.settings import TrainingSettings
 
 STREAM = 81
@@ -68,10 +68,11 @@ class Batches:
     def sharing(self, share: Share) -> Batches:
         return replace(self, share=share)
 
-    def __call__(self, step: int) -> Drawn[Batch]:
-        """Raises BadExampleError like `gathered`."""
+    def __call__(self, step: int) -> Drawn[Batch] | EmptyStep:
         first = step * self.settings.batch
         found = gathered(self.examples, range(first, first + self.settings.batch), self.share)
+        if not found.good:
+            return EmptyStep(found.bad)
         batch = batch_of(found, self.settings, step_generator(self.settings, step), self.tokenizer)
         return Drawn(batch, found.bad, found.count)
 

@@ -1,6 +1,6 @@
 """Checkpoints of a training run: a folder a step, and a marker that is written last. What has no marker does not exist.
 
-RUN/00000500/...                accelerate's files: networks, optimiser, average
+RUN/00000500/...                networks, optimiser, average
 RUN/00000500/checkpoint.json    the marker: step, digest of the settings, sha256 of every other file
 """
 

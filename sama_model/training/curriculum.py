@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from sama_model.config import Recipe, TextEncoderSizes, TransformerSizes
 from sama_model.errors import WeightsError
+from sama_model.installed import NAME, REHEARSAL, check_name
 from sama_model.training.image_encoder import ImageEncoderSettings
+from sama_model.training.losses import SemanticTarget
 from sama_model.training.pairs import PLAIN, Columns, Pairs
 from sama_model.training.pairs import read as read_pairs
 from sama_model.training.settings import TrainingSettings
@@ -23,6 +25,7 @@ from sama_model.training.stage_one import StageOne
 from sama_model.training.stage_zero import StageZero
 from sama_model.training.vae import VaeSettings
 from sama_model.training.world.rules import WORLDS
+from sama_model.training.world.splits import Split, kinds
 
 COMMITTED = Path(__file__).with_name("curricula")
 
@@ -44,6 +47,8 @@ class PairTable:
     columns: Columns = PLAIN
     images: float = 0.5
     """Share of the steps that are of pictures, in a table with both."""
+    allowed: tuple[str, ...] = field(default=(), repr=False)
+    """Folders under which the table and its files must lie; none: anywhere. Whoever calls says so, see `within`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Curriculum:
     world: str
     """One of `WORLDS`: its picture is the working size, its frames are a chunk's."""
     seed: int
-    """Of the examples, and of the networks before they are trained."""
+    """Of the examples of VAE and stages, and of text encoder and transformer before they are trained. The image
+    encoder's examples, and what VAE and image encoder begin as, follow `[...loop].seed`."""
     vae: VaeSettings
     image_encoder: ImageEncoderSettings
     text_encoder: TextEncoderSizes
@@ -77,8 +83,15 @@ class Curriculum:
     """Stage 1's examples, in the world's picture and frames; None: the world's edits."""
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         if self.world not in WORLDS:
             raise ValueError(f"there is no world {self.world!r}; there are {', '.join(WORLDS)}")
+        known = kinds(WORLDS[self.world], Split.TRAIN)
+        if unknown := [kind for kind in self.kinds if kind not in known]:
+            raise ValueError(f"there is no kind of edit {unknown[0]!r}; there are {', '.join(known)}")
+        loops = (self.vae.loop, self.image_encoder.loop, self.stage_zero, self.stage_one)
+        if any(min(loop.steps, loop.batch, loop.checkpoint_every) < 1 for loop in loops):
+            raise WeightsError("steps, batch and checkpoint_every of every part are at least 1")
         if (self.transformer.latent_channels, self.transformer.text_dim) != (
             self.vae.sizes.z_dim,
             self.text_encoder.dim,
@@ -88,13 +101,17 @@ class Curriculum:
             )
         if not self.stage_zero.train_text or self.stage_one.train_text:
             raise ValueError("the text encoder is trained in stage 0 and frozen in stage 1: set train_text so")
+        if self.stage_one.semantic_target is not SemanticTarget.VELOCITY:
+            raise ValueError("the sampler takes the tokens' velocity: stage_one's semantic_target is 'velocity'")
+        if self.stage_zero.compile and not self.stage_one.compile:
+            raise ValueError("blocks that stage_zero compiles stay compiled: stage_one's compile is true too")
 
     def digest(self) -> str:
         """sha256 over all of it."""
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
     def data(self) -> str:
-        """sha256 of what decides every example: the world's rules, seeds, kinds and mixture."""
+        """sha256 of what decides every example of VAE and stages: the world's rules, seeds, kinds and mixture."""
         decisive = (WORLDS[self.world].digest(), self.zeroth(), self.first(), self.clips())
         return hashlib.sha256(repr(decisive).encode()).hexdigest()
 
@@ -121,13 +138,25 @@ class Curriculum:
             return StageOne(self.seed + 3, self.world, self.kinds)
         rules, given = WORLDS[self.world], self.pairs
         settings = (rules.frames, self.stage_one.batch, self.seed + 3, given.columns, given.images)
-        return read_pairs(Path(given.table), (rules.width, rules.height), *settings)
+        allowed = tuple(map(Path, given.allowed))
+        return read_pairs(Path(given.table), (rules.width, rules.height), *settings, allowed=allowed)
+
+    def within(self, folders: Sequence[str]) -> Curriculum:
+        """The same, and no other files than under these folders are read to train on."""
+        if self.pairs is None:
+            return self
+        return replace(self, pairs=replace(self.pairs, allowed=tuple(folders)))
 
     def shortened(self, steps: int) -> Curriculum:
-        """At most so many steps a part: to see that everything runs."""
+        """At most so many steps a part: to see that everything runs. Weights of another name come of it.
+
+        Raises:
+            WeightsError: fewer than one step.
+        """
         vae, images = self.vae.loop, self.image_encoder.loop
         return replace(
             self,
+            name=self.name + REHEARSAL,
             vae=replace(self.vae, loop=replace(vae, steps=min(steps, vae.steps))),
             image_encoder=replace(self.image_encoder, loop=replace(images, steps=min(steps, images.steps))),
             stage_zero=replace(self.stage_zero, steps=min(steps, self.stage_zero.steps)),
@@ -145,7 +174,7 @@ def committed(name: str) -> Curriculum:
         WeightsError: there is none of that name.
     """
     path = COMMITTED / f"{name}.toml"
-    if not path.is_file():
+    if not NAME.fullmatch(name) or not path.is_file():
         known = ", ".join(sorted(each.stem for each in COMMITTED.glob("*.toml")))
         raise WeightsError(f"there is no curriculum '{name}'; there are {known}, or give a .toml file")
     return read(path)

@@ -75,6 +75,7 @@ class Gathered:
     """A share of the examples of one step."""
 
     good: tuple[Example, ...]
+    """None: not one of the whole step can be had."""
     bad: tuple[Bad, ...]
     """Left out: the step is made of fewer."""
     places: tuple[int, ...]
@@ -87,20 +88,13 @@ class Gathered:
 
 
 def gathered(examples: Examples, numbers: Sequence[int], share: Share = WHOLE) -> Gathered:
-    """The share's of these numbers, a whole step's.
-
-    Raises:
-        BadExampleError: none of the whole step can be had, naming each.
-    """
+    """The share's of these numbers, a whole step's."""
     bad: list[Bad] = []
     good = _had(examples, numbers, share.places(len(numbers)), bad)
     count, own = len(good), tuple(bad)
     others = (place for place in range(len(numbers)) if place % share.count != share.index)
     while not good and (place := next(others, None)) is not None:
         good = _had(examples, numbers, [place], bad)
-    if not good:
-        named = "; ".join(f"{each.number}: {each.reason}" for each in sorted(bad, key=lambda each: each.number))
-        raise BadExampleError(f"no example of this step can be trained on: {named}")
     return Gathered(tuple(good.values()), own, tuple(good), len(numbers), count)
 
 

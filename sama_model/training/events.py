@@ -25,7 +25,7 @@ class EventFiles:
             other = f".{time.time_ns()}"  # its own name has seconds: a file of the same second would be overwritten
             self.writers[progress.part] = SummaryWriter(folder, purge_step=progress.step, filename_suffix=other)
         writer = self.writers[progress.part]
-        for name, value in (*progress.figures, ("gradient", progress.gradient)):
+        for name, value in (*progress.figures, ("gradient", progress.gradient)) if progress.figures else ():
             writer.add_scalar(name.replace(" ", "_"), value, progress.step)
         if progress.bad:
             writer.add_scalar("left_out", len(progress.bad), progress.step)

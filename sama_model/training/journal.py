@@ -138,9 +138,10 @@ class Journal:
         """A step: what it left out at once, its figures with the next point."""
         for bad in progress.bad:
             self._write(LeftOut(progress.part, progress.step, bad.number, bad.reason))
-        for name, value in (*progress.figures, ("gradient", progress.gradient)):
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
+        if progress.figures:
+            for name, value in (*progress.figures, ("gradient", progress.gradient)):
+                self.sums[name] = self.sums.get(name, 0.0) + value
+            self.count += 1
         done = progress.step + 1
         if done % math.ceil(progress.steps / POINTS) == 0 or done == progress.steps:
             means = tuple((name, finite(total / self.count)) for name, total in self.sums.items())

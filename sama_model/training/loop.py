@@ -9,22 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import cv2
 import torch
 from diffusers.training_utils import EMAModel
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from sama_model.errors import WeightsError
 from sama_model.training import checkpoints
-from sama_model.training.data import Bad, Share
+from sama_model.training.data import Bad, BadExampleError, Share
 from sama_model.training.settings import LoopSettings
 from sama_model.training.together import Ask, Together
 
 AHEAD = 4
 """Batches that each drawing process has ready."""
+
+IN_VAIN = 20
+"""Steps one after the other without an example: then it is not some rows that are bad."""
+
+AVERAGE = "average.safetensors"
+"""Of a checkpoint's files, the one that accelerate does not write."""
 
 Content = TypeVar("Content")
 Made = TypeVar("Made")
@@ -56,10 +66,17 @@ class Drawn(Generic[Content]):
         return replace(self, content=self.content.pin_memory()) if isinstance(self.content, Pinned) else self
 
 
+@dataclass(frozen=True)
+class EmptyStep:
+    """Instead, of a step of which no example can be trained on, whoever would draw it."""
+
+    bad: tuple[Bad, ...]
+
+
 class Draw(Protocol[Content]):
     """Batches by their step alone, whatever process draws them."""
 
-    def __call__(self, step: int) -> Drawn[Content]: ...
+    def __call__(self, step: int) -> Drawn[Content] | EmptyStep: ...
 
     def sharing(self, share: Share) -> Draw[Content]:
         """A share of each, as it is of the whole."""
@@ -101,7 +118,7 @@ class Progress:
     steps: int
     """Of the part."""
     figures: tuple[tuple[str, float], ...]
-    """Losses by name."""
+    """Losses by name; none: the step had no example that can be trained on, and changed nothing."""
     gradient: float
     """Norm before it was clipped."""
     bad: tuple[Bad, ...]
@@ -129,7 +146,7 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
     Raises:
         PausedError: `stop` said so before the last step.
         WeightsError: a checkpoint of other settings or data, or a damaged one.
-        BadExampleError: a step of which no example can be trained on.
+        BadExampleError: `IN_VAIN` steps one after the other had no example that can be trained on.
     """
     together = Together.here()
     accelerator = together.accelerator
@@ -139,7 +156,6 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
     optimizers = [accelerator.prepare(each) for each in optimizers_of(task.module, settings)]
     ask = together.asking(task.module, task.losses)
     average = EMAModel(parameters, decay=settings.ema_decay, foreach=True)
-    accelerator.register_for_checkpointing(average)
 
     def named(done: int) -> str:
         return f"{settings.digest(done)} {task.data}"
@@ -148,20 +164,28 @@ def fit(task: Task[Content], settings: LoopSettings, run: Path, tell: Tell, stop
     first = 0
     if found is not None:
         accelerator.load_state(str(found[0]))
-        average.to(accelerator.device)  # diffusers leaves it where it was read
+        load_average(average, found[0])
         first = found[1].step
     steps = range(first, settings.steps)
     draw = task.draw.sharing(Share(accelerator.process_index, accelerator.num_processes))
+    in_vain = 0
     for step, drawn in zip(steps, ahead(draw, steps, settings.workers), strict=True):
         progress = one_step(together, optimizers, ask, settings, Step(task.part, step, drawn))
-        average.step(parameters)
+        if progress.figures:
+            average.step(parameters)
         if together.first:
             tell(progress)
+        in_vain = 0 if progress.figures else in_vain + 1
+        if in_vain == IN_VAIN:
+            raise BadExampleError(
+                f"{task.part}: {IN_VAIN} steps one after the other, to step {step + 1}, had no example that can be "
+                f"trained on; the last one: {progress.bad[-1].reason}"
+            )
         last = step + 1 == settings.steps
         stopped = together.any(stop()) and not last
         if last or stopped or (step + 1) % settings.checkpoint_every == 0:
             if together.first:
-                checkpoints.write(run, step + 1, named(step + 1), lambda folder: accelerator.save_state(str(folder)))
+                checkpoints.write(run, step + 1, named(step + 1), partial(save, accelerator, average))
             together.wait()
         if stopped:
             raise PausedError(f"{task.part}: stopped after {step + 1} of {settings.steps} steps")
@@ -194,14 +218,16 @@ class Step(Generic[Content]):
 
     part: str
     number: int
-    drawn: Drawn[Content]
+    drawn: Drawn[Content] | EmptyStep
 
 
 def one_step(
     together: Together, optimizers: list[Any], ask: Ask[Content], settings: LoopSettings, step: Step[Content]
 ) -> Progress:
-    """Loss, gradient, update."""
+    """Loss, gradient, update; nothing of it where the step has no example."""
     accelerator, drawn = together.accelerator, step.drawn
+    if isinstance(drawn, EmptyStep):
+        return Progress(step.part, step.number, settings.steps, (), 0.0, together.all_bad(drawn.bad))
     lower = settings.mixed_precision == "bf16"
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=lower):
         losses = ask(drawn.content)
@@ -220,21 +246,23 @@ def one_step(
 # -- drawing ----------------------------------------------------------------------------------------------------------
 
 
-class _Steps(Dataset[Drawn[Content]]):
+class _Steps(Dataset[Drawn[Content] | EmptyStep]):
     """Batches by their place in a range of steps."""
 
-    def __init__(self, draw: Callable[[int], Drawn[Content]], steps: range) -> None:
+    def __init__(self, draw: Callable[[int], Drawn[Content] | EmptyStep], steps: range) -> None:
         self.draw = draw
         self.steps = steps
 
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __getitem__(self, place: int) -> Drawn[Content]:
+    def __getitem__(self, place: int) -> Drawn[Content] | EmptyStep:
         return self.draw(self.steps[place])
 
 
-def ahead(draw: Callable[[int], Drawn[Content]], steps: range, workers: int) -> Iterator[Drawn[Content]]:
+def ahead(
+    draw: Callable[[int], Drawn[Content] | EmptyStep], steps: range, workers: int
+) -> Iterator[Drawn[Content] | EmptyStep]:
     """The batches of `steps` in their order, drawn by so many processes ahead of whoever takes them.
 
     Each of these is alone on its core: OpenCV's threads would stand in their way, and a child that is forked off cannot
@@ -256,6 +284,31 @@ def ahead(draw: Callable[[int], Drawn[Content]], steps: range, workers: int) -> 
 def unchanged(drawn: Any) -> Any:
     """A batch is made where it is drawn."""
     return drawn
+
+
+# -- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def save(accelerator: Any, average: EMAModel, folder: Path) -> None:
+    """Everything that a step leaves to the next one."""
+    accelerator.save_state(str(folder))
+    shadows = {str(place): shadow.cpu() for place, shadow in enumerate(average.shadow_params)}
+    save_file(shadows, folder / AVERAGE, metadata={"steps": str(average.optimization_step)})
+
+
+def load_average(average: EMAModel, folder: Path) -> None:
+    """The average as `save` wrote it. Not accelerate's way, which unpickles: a folder may come from elsewhere.
+
+    Raises:
+        WeightsError: the checkpoint has none.
+    """
+    path = folder / AVERAGE
+    if not path.is_file():
+        raise WeightsError(f"{path}: missing, as an older samaflow wrote it; remove {folder.parent} to train it again")
+    with safe_open(path, "pt") as file:
+        average.optimization_step = int(file.metadata()["steps"])
+        for place, shadow in enumerate(average.shadow_params):
+            shadow.copy_(file.get_tensor(str(place)))
 
 
 # -- ends -------------------------------------------------------------------------------------------------------------

@@ -26,6 +26,12 @@ STREAM = 82
 """First word of the seeds drawn here."""
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 """Endings of files that are one frame."""
+_OPTIONS = {
+    "format_whitelist": "mov,matroska,avi,image2,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe",
+    "protocol_whitelist": "file",
+}
+"""A row that names a playlist, or a place in the net, opens nothing."""
+KINDS = "MP4, MOV, Matroska, WebM, AVI, PNG, JPEG, WebP, BMP"
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ class Pairs:
     root: Path = field(repr=False)
     videos: tuple[Row, ...] = field(repr=False)
     pictures: tuple[Row, ...] = field(repr=False)
+    allowed: tuple[Path, ...] = field(default=(), repr=False)
+    """Folders under which every file must lie once links are followed; none: anywhere."""
 
     def example(self, number: int) -> Example:
         """Example `number`: of the pictures' steps or of the videos'.
@@ -110,8 +118,12 @@ class Pairs:
 
     def clip(self, name: str, path: str, count: int) -> Frames:
         """The first frames of a file, at their own size. Raises BadExampleError."""
+        if not lies_in(self.root / path, self.allowed):
+            raise BadExampleError(f"{name}: {path}: outside the allowed folders")
         try:
             frames = decoded(self.root / path, count)
+        except av.ArgumentError as error:
+            raise BadExampleError(f"{name}: {path}: not one of {KINDS}") from error
         except (av.FFmpegError, OSError) as error:
             raise BadExampleError(f"{name}: {path}: {error.strerror}") from error
         except ValueError as error:
@@ -132,13 +144,17 @@ def read(
     columns: Columns = PLAIN,
     images: float = 0.5,
     root: Path | None = None,
+    allowed: tuple[Path, ...] = (),
 ) -> Pairs:
     """The pairs of a .csv or .parquet file; paths in it are relative to `root`, else to the folder of the table. Of a
-    table with one kind of pairs alone, `images` says nothing.
+    table with one kind of pairs alone, `images` says nothing. `allowed`: see `Pairs`.
 
     Raises:
-        WeightsError: it cannot be read, lacks a column, or has no row; or the settings cannot be met.
+        WeightsError: it cannot be read, lacks a column, or has no row; it lies outside the allowed folders; or the
+            settings cannot be met.
     """
+    if not lies_in(table, allowed):
+        raise WeightsError(f"{table}: outside the allowed folders; allow its folder with --allow")
     if frames % 4 != 1 or not 0 < images < 1:
         raise WeightsError(f"{table}: frames is 4k+1 and images between 0 and 1, not {frames} and {images}")
     rows = rows_of(table, columns)
@@ -146,7 +162,13 @@ def read(
     videos = tuple(row for row in rows if not row.is_picture)
     share = images if pictures and videos else float(not videos)
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
-    return Pairs(digest, columns, size, frames, batch, seed, share, root or table.parent, videos, pictures)
+    return Pairs(digest, columns, size, frames, batch, seed, share, root or table.parent, videos, pictures, allowed)
+
+
+def lies_in(path: Path, folders: tuple[Path, ...]) -> bool:
+    """Whether links and all lead to one of these; always, where there are none."""
+    real = path.resolve()
+    return not folders or any(real.is_relative_to(folder) for folder in folders)
 
 
 def rows_of(table: Path, columns: Columns) -> list[Row]:
@@ -202,7 +224,7 @@ def decoded(path: Path, count: int) -> list[npt.NDArray[np.uint8]]:
         ValueError: it has no picture.
     """
     frames: list[npt.NDArray[np.uint8]] = []
-    with av.open(str(path)) as container:
+    with av.open(f"file:{path}", options=_OPTIONS) as container:
         if not container.streams.video:
             raise ValueError("no picture in it")
         for frame in container.decode(video=0):

@@ -67,6 +67,8 @@ class Networks:
             adapt(self.transformer, settings.lora_rank, settings.seed)
         if settings.gradient_checkpointing:
             self.transformer.enable_gradient_checkpointing()
+        else:
+            self.transformer.disable_gradient_checkpointing()
         if settings.compile:
             self.transformer.compile_repeated_blocks(dynamic=False)
 

@@ -86,7 +86,6 @@ class ClipBatches:
         return replace(self, share=share)
 
     def __call__(self, step: int) -> Drawn[Clips]:
-        """Raises BadExampleError like `gathered`."""
         first = step * self.settings.batch
         found = gathered(self.examples, range(first, first + self.settings.batch), self.share)
         pairs = zip(found.places, found.good, strict=True)

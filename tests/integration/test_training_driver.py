@@ -141,8 +141,15 @@ def test_the_command_stops_in_time_and_says_so(tmp_path: Path, capsys: pytest.Ca
     assert (begun.data_digest, dict(begun.parts)["stage_zero"]) == (MICRO.data(), 3)
     assert isinstance(point, Point)
     assert (point.part, point.step, point.steps) == ("vae", 1, 3)
-    assert main(["nothing", str(tmp_path)]) == 2
-    assert "there is no curriculum 'nothing'; there are nano, pico" in capsys.readouterr().err
+    for name in ("nothing", "../curricula/pico", str(FILE.with_suffix(""))):
+        assert main([name, str(tmp_path)]) == 2
+        assert f"there is no curriculum '{name}'; there are nano, pico" in capsys.readouterr().err
+
+
+def test_a_rehearsal_makes_no_weights_of_the_curriculums_name() -> None:
+    assert MICRO.shortened(1).name == "micro-rehearsal"
+    with pytest.raises(WeightsError, match="are at least 1"):
+        MICRO.shortened(0)
 
 
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning")
@@ -291,6 +298,11 @@ def parameters(*sizes: object) -> int:
         ("z_dim = 4", "z_dim = 6", "of the 6 channels of the deepest layer one is constant"),
         ('world = "small"', 'world = "flat"', "there are full, small"),
         ("train_text = true", "train_text = false", "train_text"),
+        ('name = "micro"', 'name = "../../micro"', "cannot be the name of weights"),
+        ('kinds = ["recolour"', 'kinds = ["recolor"', "there is no kind of edit 'recolor'; there are replace, add"),
+        ("checkpoint_every = 2", "checkpoint_every = 0", "are at least 1"),
+        ("[stage_one]", '[stage_one]\nsemantic_target = "clean"', "semantic_target is 'velocity'"),
+        ("[stage_zero]", "[stage_zero]\ncompile = true", "stage_one's compile is true too"),
     ],
 )
 def test_a_curriculum_that_is_wrong_is_refused_by_its_key(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sama_model.errors import WeightsError
 from sama_model.training.curriculum import read as read_curriculum
-from sama_model.training.data import Bad
+from sama_model.training.data import Bad, BadExampleError
 from sama_model.training.driver import build
 from sama_model.training.loop import Progress
-from sama_model.training.pairs import read
+from sama_model.training.pairs import Pairs, read
 from sama_model.training.trainer import train
 from tests.fakes.clips import write_clip
 from tests.fakes.training import networks, settings
@@ -37,6 +38,29 @@ def test_a_bad_row_is_told_with_its_step_and_the_others_are_trained_on(tmp_path:
     assert all(np.isfinite(step.figure("total")) for step in told)
 
 
+def test_a_step_without_an_example_changes_nothing_and_many_of_them_end_the_training(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", frames=5, audio=False)
+    lines = ["source,target,instruction", "a.mp4,a.mp4,make it blue", "gone.mp4,a.mp4,make it red"]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    told: list[Progress] = []
+
+    def one_by_one() -> Pairs:
+        return read(tmp_path / "pairs.csv", (32, 32), 5, batch=1)
+
+    average = train(networks(), one_by_one(), replace(settings(4), batch=1), tmp_path / "run", told.append)
+    assert sorted(len(step.bad) for step in told) == [0, 0, 1, 1]
+    assert [bool(step.figures) for step in told] == [not step.bad for step in told]
+    assert average.optimization_step == 2
+    first = networks()
+    (tmp_path / "pairs.csv").write_text("\n".join([lines[0], lines[2]]))
+    before = [parameter.clone() for parameter in first.transformer.parameters()]
+    with pytest.raises(
+        BadExampleError, match=r"20 steps one after the other, to step 20, .* row 1: gone\.mp4: No such"
+    ):
+        train(first, one_by_one(), replace(settings(40), batch=1), tmp_path / "vain", told.append)
+    assert all(torch.equal(*both) for both in zip(before, first.transformer.parameters(), strict=True))
+
+
 def test_a_curriculum_that_names_a_table_trains_its_second_stage_on_it(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         write_clip(tmp_path / name, frames=17, audio=False)
@@ -49,6 +73,9 @@ def test_a_curriculum_that_names_a_table_trains_its_second_stage_on_it(tmp_path:
     told: list[Progress] = []
     build(mine.shortened(1), tmp_path / "run", told.append)
     assert [bad.reason for bad in told[-1].bad] == ["row 2: gone.mp4: No such file or directory"]
+    with pytest.raises(WeightsError, match=r"pairs\.csv: outside the allowed folders"):
+        mine.within([str(tmp_path / "elsewhere")]).first()
+    assert repr(mine.within([str(tmp_path)]).first()) == repr(mine.first())
     (tmp_path / "pairs.csv").unlink()
     with pytest.raises(WeightsError, match=r"pairs\.csv: cannot be read"):
         mine.first()

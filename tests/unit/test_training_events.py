@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from sama_model.errors import WeightsError
+from sama_model.training.__main__ import event_files
 from sama_model.training.data import Bad
 from sama_model.training.events import EventFiles
 from sama_model.training.loop import Progress
@@ -31,6 +35,13 @@ def told(folder: Path, part: str, steps: range, bad: tuple[Bad, ...] = ()) -> li
     (file,) = set(folder.glob("*/*")) - before
     assert file.parent.name == part
     return events_of(file)
+
+
+def test_where_nothing_writes_them_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, EventFiles.__module__)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(WeightsError, match=r"want tensorboardX: pip install 'samaflow\[train\]'"):
+        event_files(tmp_path)
 
 
 def test_every_step_has_its_figures(tmp_path: Path) -> None:

@@ -36,6 +36,21 @@ def test_a_long_part_has_few_points_of_means_and_its_last_step(tmp_path: Path) -
     assert points[1].values == (("total", 8.5), ("gradient", 2.0))
 
 
+def test_a_step_without_an_example_is_in_no_mean(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.tell(Progress("vae", 0, 600, (), 0.0, (Bad(7, "gone"),)))
+        for step in (1, 2):
+            journal.tell(progress(step, 600, value=float(step)))
+        for step in (3, 4, 5):
+            journal.tell(Progress("vae", step, 600, (), 0.0, ()))
+    bad, first, second = read(tmp_path)
+    assert isinstance(bad, LeftOut)
+    assert isinstance(first, Point)
+    assert isinstance(second, Point)
+    assert (bad.number, first.step, first.values) == (7, 3, (("total", 1.5), ("gradient", 2.0)))
+    assert (second.step, second.values) == (6, ())
+
+
 def test_a_run_keeps_its_id_and_says_what_came_of_it(tmp_path: Path) -> None:
     for _ in range(2):
         with Journal(tmp_path) as journal:

@@ -44,6 +44,7 @@ def folder(tmp_path: Path) -> Path:
     write_picture(tmp_path / "a.png")
     write_picture(tmp_path / "b.jpg")
     (tmp_path / "torn.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:300])
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile b.mp4\n")
     return tmp_path
 
 
@@ -97,11 +98,25 @@ def test_columns_have_other_names_in_a_parquet_file(folder: Path) -> None:
         ("a.mp4", "small.mp4", "go", r"row 1: a\.mp4 and small\.mp4: pictures of two sizes, 160x96 and 128x96"),
         ("a.mp4", "b.jpg", "go", r"row 1: a\.mp4 and b\.jpg: one is a picture, the other a video"),
         ("a.mp4", "b.mp4", " ", r"row 1: a\.mp4: no instruction"),
+        ("a.mp4", "list.mp4", "go", r"row 1: list\.mp4: not one of MP4, MOV"),
     ],
 )
 def test_a_row_that_cannot_be_trained_on_is_named(folder: Path, source: str, target: str, text: str, said: str) -> None:
     with pytest.raises(BadExampleError, match=said):
         pairs(table(folder, (source, target, text))).example(0)
+
+
+def test_no_file_is_read_outside_the_allowed_folders_through_links_neither(folder: Path, tmp_path: Path) -> None:
+    inside = tmp_path / "set"
+    inside.mkdir()
+    (inside / "link.mp4").symlink_to(folder / "a.mp4")
+    write_clip(inside / "b.mp4", frames=7, audio=False)
+    for source in ("link.mp4", "../a.mp4", str(folder / "a.mp4")):
+        rows = table(inside, (source, "b.mp4", "go"), ("b.mp4", "b.mp4", "go"))
+        step = gathered(read(rows, SIZE, 5, 2, allowed=(inside,)), range(2))
+        assert [bad.reason for bad in step.bad] == [f"row 1: {source}: outside the allowed folders"]
+    with pytest.raises(WeightsError, match=r"pairs\.csv: outside the allowed folders; allow its folder with --allow"):
+        read(rows, SIZE, 5, 2, allowed=(tmp_path / "other",))
 
 
 def test_the_others_of_its_step_are_trained_on_and_it_is_counted(folder: Path) -> None:
