@@ -18,6 +18,7 @@ from edits.trust import local_path
 from flows.evaluate import Evaluation
 from flows.forms import Allow, field
 from sama_model.evaluation.evaluate import Row
+from sama_model.installed import REHEARSAL
 from tasks.artifacts import following, publish_evaluation, publish_training
 from tasks.curves import curves
 from tasks.run import Run, open_run
@@ -118,16 +119,18 @@ def order_of(run: Run, curriculum: str, folder: str, hours: float, rehearsal: in
     here = Path.cwd()
     if curriculum.endswith(".toml"):
         curriculum = str(local_path(run.trust.resolve(curriculum, here)))
-    usual = run.settings.state_folder / "training" / Path(curriculum).stem
+    name = Path(curriculum).stem + (REHEARSAL if rehearsal else "")
+    usual = run.settings.state_folder / "training" / name
     target = local_path(run.trust.resolve(folder, here)) if folder else usual
-    return TrainingOrder(curriculum, target.absolute(), hours * 3600, rehearsal, processes)
+    folders = tuple(root for root in run.trust.roots if root.startswith("/"))
+    return TrainingOrder(curriculum, target.absolute(), hours * 3600, rehearsal, processes, folders)
 
 
 def measured(weights: Path, target: Path, seed: int, samples: int) -> tuple[Row, ...]:
-    """Means by kind of edit."""
-    if not samples:
+    """Means by kind of edit; none where nothing is measured, or the flow run is cancelled meanwhile."""
+    found = measure_model(weights, target, seed, samples) if samples else None
+    if found is None:
         return ()
-    found = measure_model(weights, target, seed, samples)
     return wire.load(Evaluation, found, str(target / "evaluation.json")).rows
 
 

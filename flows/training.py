@@ -11,6 +11,8 @@ from edits.errors import PermanentError
 from flows.command import AsJson, asked_database, end_on_sigterm, print_record, problems, settings_here
 from flows.prefect_here import prefect_for
 from sama_model.training.stopping import PAUSED
+from tasks.exits import Exit
+from tasks.stopping import Stopping
 
 commands = typer.Typer()
 
@@ -26,8 +28,11 @@ def evaluate(
     preset: Annotated[str, typer.Option(help="Preset of the weights; their first by default.")] = "",
     sheet: Annotated[Path | None, typer.Option(help="A PNG file to show source, result and target in.")] = None,
     as_json: AsJson = False,
+    parent_pipe: Annotated[bool, typer.Option("--parent-pipe", hidden=True)] = False,
 ) -> None:
     """Edit held-out clips of the drawn world and compare with the exact answers: success, PSNR, SSIM, motion."""
+    if parent_pipe:
+        Stopping(Exit.STOPPED, parent_pipe)
     with problems():
         if sheet is not None and sheet.is_dir():
             raise PermanentError(f"{sheet}: this is a folder; name a PNG file in it")

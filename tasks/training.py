@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import MissingContextError
 
 import sql
-from edits.errors import BusyError, WeightsError, WorkerError
+from edits.errors import SamaflowError, WeightsError, WorkerError
 from sama_model.errors import WeightsError as ModelWeightsError
 from sama_model.installed import read_card
 from sama_model.training.journal import Begun, Finished, LeftOut, Line, Point, lines_from
@@ -57,11 +57,14 @@ class TrainingOrder:
     """At most so many steps a part; 0: all."""
     processes: int = 1
     """That share each step."""
+    allowed: tuple[str, ...] = ()
+    """Folders under which pairs to train on must lie; none: anywhere."""
 
     def command(self) -> list[str]:
         """Of the child. -P: a folder named `sama_model` where the user happens to stand is not ours."""
         made = [sys.executable, "-P", "-u", "-m", "sama_model.training", self.curriculum, str(self.folder)]
         made += ["--tensorboard", "--parent-pipe", "--processes", str(self.processes)]
+        made += [part for folder in self.allowed for part in ("--allow", folder)]
         if self.seconds:
             made += ["--seconds", str(self.seconds)]
         return [*made, "--shortened", str(self.rehearsal)] if self.rehearsal else made
@@ -214,33 +217,33 @@ def train(run: Run, order: TrainingOrder, recorder: Recorder) -> Trained:
     """
     order.folder.mkdir(parents=True, exist_ok=True)
     printed = Log(order.folder / "training.log")
-    cancelled = False
-    process = None
+
+    def look() -> None:
+        printed.say()
+        recorder.look()
+
     try:
         with child(order.command(), printed.path, printed.path, order.processes) as process:
-            cancelled = _followed(process, recorder, printed)
-    except BusyError:
-        raise
+            cancelled = _followed(process, look)
+        look()
     except BaseException as error:
-        recorder.look()
+        with suppress(SamaflowError):  # it may be what has failed
+            recorder.look()
         recorder.end(
             sql.TrainingState.PAUSED, "the flow was stopped" if not isinstance(error, Exception) else str(error)
         )
         raise
-    printed.say()
-    recorder.look()
     return _ended(process.returncode, recorder, printed, cancelled=cancelled)
 
 
-def _followed(process: subprocess.Popen[bytes], recorder: Recorder, printed: Log) -> bool:
-    """Until it ends (False), or the flow run is cancelled in Prefect (True)."""
+def _followed(process: subprocess.Popen[bytes], look: Callable[[], None]) -> bool:
+    """Until it ends (False), or the flow run is cancelled in Prefect (True); `look` is called now and then."""
     asked = Every(ASK_SECONDS, WallClock())
     while process.poll() is None:
         if asked.due() and this_run_is_cancelled():
             return True
         time.sleep(POLL_SECONDS)
-        printed.say()
-        recorder.look()
+        look()
     return False
 
 
@@ -261,8 +264,10 @@ def _ended(code: int, recorder: Recorder, printed: Log, *, cancelled: bool) -> T
     raise WorkerError(f"the training {ending}: {last}. {printed.path} has all; the same call goes on from a checkpoint")
 
 
-def measure(weights: Path, target: Path, seed: int, samples: int) -> bytes:
-    """Evaluate the weights on held-out clips; the JSON document. `target`: a folder for it and for the sheet.
+def measure(weights: Path, target: Path, seed: int, samples: int) -> bytes | None:
+    """Evaluate the weights on held-out clips; the JSON document, or None where the flow run is cancelled in Prefect.
+
+    `target`: a folder for it and for the sheet.
 
     Raises:
         WeightsError: they cannot be evaluated.
@@ -271,12 +276,14 @@ def measure(weights: Path, target: Path, seed: int, samples: int) -> bytes:
     found, printed = target / "evaluation.json", Log(target / "evaluation.log")
     found.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "flows.cli", "evaluate", str(weights), "--json"]
-    command += ["--seed", str(seed), "--count", str(samples), "--sheet", str(target / "sheet.png")]
+    command += ["--seed", str(seed), "--count", str(samples), "--sheet", str(target / "sheet.png"), "--parent-pipe"]
     with child(command, found, printed.path) as process:
-        code = process.wait()
+        if _followed(process, printed.say):
+            return None
     printed.say()
-    if code != 0:
-        raise WeightsError(f"{weights}: cannot be evaluated: {(printed.last or [f'exit code {code}'])[-1]}")
+    if process.returncode != 0:
+        last = (printed.last or [f"exit code {process.returncode}"])[-1]
+        raise WeightsError(f"{weights}: cannot be evaluated: {last}")
     return found.read_bytes()
 
 
@@ -297,7 +304,7 @@ def train_model(run: Run, order: TrainingOrder, recorder: Recorder) -> Trained:
 
 
 @task(name="measure-model", cache_policy=NO_CACHE)
-def measure_model(weights: Path, target: Path, seed: int, samples: int) -> bytes:
+def measure_model(weights: Path, target: Path, seed: int, samples: int) -> bytes | None:
     """`measure` as a task run."""
     return measure(weights, target, seed, samples)
 

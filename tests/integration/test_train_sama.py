@@ -39,9 +39,9 @@ def curriculum(folder: Folder, *changes: tuple[str, str]) -> None:
 
 
 def flow_run(folder: Folder) -> str:
-    """The folder's only one: the Prefect server has those of other tests too."""
+    """The folder's newest one: the Prefect server has those of other tests too."""
     with closing(sqlite3.connect(folder.path / ".samaflow" / "samaflow.db")) as connection:
-        ((flow_run_id,),) = connection.execute("SELECT flow_run_id FROM flow_run")
+        (flow_run_id,) = connection.execute("SELECT flow_run_id FROM flow_run ORDER BY rowid DESC").fetchone()
     return str(flow_run_id)
 
 
@@ -74,13 +74,28 @@ def test_a_curriculum_becomes_registered_weights_and_again_is_nothing_new(folder
     assert (again["weights_digest"], again["run_id"]) == (made["weights_digest"], made["run_id"])
 
 
-def trainer(folder: Folder) -> psutil.Process | None:
-    """The process that trains in the folder."""
+def cancel(folder: Folder, url: str) -> None:
+    """As the Prefect UI does it."""
+    state = {"state": {"type": "CANCELLING"}, "force": True}
+    httpx.post(f"{url}/flow_runs/{flow_run(folder)}/set_state", json=state).raise_for_status()
+
+
+def process_with(*words: str) -> psutil.Process | None:
+    """The one whose command line has them all."""
     for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "sama_model.training" in command and str(folder.path / "run") in command:
+        if set(words) <= set(process.info["cmdline"] or []):
             return process
     return None
+
+
+def trainer(folder: Folder) -> psutil.Process | None:
+    """The process that trains in the folder."""
+    return process_with("sama_model.training", str(folder.path / "run"))
+
+
+def evaluator(folder: Folder) -> psutil.Process | None:
+    """The process that evaluates what was trained there."""
+    return process_with("evaluate", str(folder.path / "run" / "weights" / "micro"))
 
 
 def points(folder: Folder) -> int:
@@ -118,12 +133,27 @@ def test_a_training_that_is_cancelled_in_prefect_pauses(folder: Folder, prefect_
     curriculum(folder, LONG)
     with folder.start("train", "micro.toml", "--folder", "run", "--samples", "0") as flow:
         wait_until(lambda: points(folder) > 0, "the first point of a curve")
-        state = {"state": {"type": "CANCELLING"}, "force": True}
-        httpx.post(f"{prefect_url}/flow_runs/{flow_run(folder)}/set_state", json=state).raise_for_status()
+        cancel(folder, prefect_url)
         flow.communicate(timeout=90)
     assert trainer(folder) is None
     (listed,) = folder.ask("training")["runs"]
     assert (listed["state"], listed["reason"]) == ("paused", "cancelled")
+
+
+def test_an_evaluation_ends_with_its_flow_or_its_cancellation_and_the_weights_stay(
+    folder: Folder, prefect_url: str
+) -> None:
+    curriculum(folder)
+    call = ("train", "micro.toml", "--folder", "run", "--samples")
+    made = folder.json(*call, "0")
+    for killed in (True, False):
+        with folder.start(*call, "10000") as flow:
+            wait_until(lambda: evaluator(folder) is not None, "the evaluation")
+            flow.kill() if killed else cancel(folder, prefect_url)
+            flow.communicate(timeout=90)
+        wait_until(lambda: evaluator(folder) is None, "the evaluation to end")
+    (listed,) = folder.ask("training")["runs"]
+    assert (listed["state"], listed["weights_digest"]) == ("built", made["weights_digest"])
 
 
 def test_a_call_that_cannot_be_used_says_why(folder: Folder) -> None:

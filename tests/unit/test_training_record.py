@@ -13,7 +13,7 @@ from sama_model.training.data import Bad
 from sama_model.training.journal import NAME, Journal
 from sama_model.training.loop import Progress
 from tasks.run import Run, open_run
-from tasks.training import Log, Recorder, _ended
+from tasks.training import Log, Recorder, TrainingOrder, _ended, train
 
 
 @pytest.fixture
@@ -73,6 +73,20 @@ def test_what_an_interrupted_look_did_not_record_the_next_one_does(
             recorder.look()
     recorder.look()
     assert [part.step for part in sql.training_parts(run.db, recorder.run_id)] == [1, 0]
+
+
+def test_a_journal_that_is_damaged_meanwhile_pauses_the_run_and_says_so(run: Run, tmp_path: Path) -> None:
+    recorder = Recorder(run, tmp_path)
+    with Journal(tmp_path) as journal:
+        begin(journal)
+        recorder.look()
+    with (tmp_path / NAME).open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(WeightsError, match="none of a journal"):
+        train(run, TrainingOrder("nothing", tmp_path), recorder)
+    (record,) = sql.training_runs(run.db)
+    assert record.state == "paused"
+    assert "none of a journal" in record.reason
 
 
 def test_what_was_finished_is_not_when_it_goes_on_longer(run: Run, tmp_path: Path) -> None:
