@@ -2,7 +2,7 @@
 
     python examples/draw_world.py OUTPUT.mp4
 
-Each shot is the source of a held-out sample, longer than a training clip; world.csv asks for what such samples ask for,
+Each shot is the source of a held-out sample, longer than a training clip; demo.csv asks for what such samples ask for,
 in the words of their edits. 87 frames of 448x256 at 12 frames a second: the world's 56x32, eight times enlarged.
 """
 
