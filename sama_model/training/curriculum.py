@@ -48,7 +48,7 @@ class PairTable:
     images: float = 0.5
     """Share of the steps that are of pictures, in a table with both."""
     allowed: tuple[str, ...] = field(default=(), repr=False)
-    """Folders under which the table and its files must lie; none: anywhere. Whoever calls says so, see `within`."""
+    """Folders under which the table and its files must lie; none: anywhere. A flow says which, see `within`."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ class Curriculum:
         return read_pairs(Path(given.table), (rules.width, rules.height), *settings, allowed=allowed)
 
     def within(self, folders: Sequence[str]) -> Curriculum:
-        """The same, and no other files than under these folders are read to train on."""
-        if self.pairs is None:
+        """The same, and no other files than under these folders are read to train on; none: as its file says."""
+        if self.pairs is None or not folders:
             return self
         return replace(self, pairs=replace(self.pairs, allowed=tuple(folders)))
 

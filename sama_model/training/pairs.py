@@ -168,7 +168,7 @@ def read(
 def lies_in(path: Path, folders: tuple[Path, ...]) -> bool:
     """Whether links and all lead to one of these; always, where there are none."""
     real = path.resolve()
-    return not folders or any(real.is_relative_to(folder) for folder in folders)
+    return not folders or any(real.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def rows_of(table: Path, columns: Columns) -> list[Row]:

@@ -115,6 +115,8 @@ def test_no_file_is_read_outside_the_allowed_folders_through_links_neither(folde
         rows = table(inside, (source, "b.mp4", "go"), ("b.mp4", "b.mp4", "go"))
         step = gathered(read(rows, SIZE, 5, 2, allowed=(inside,)), range(2))
         assert [bad.reason for bad in step.bad] == [f"row 1: {source}: outside the allowed folders"]
+    (tmp_path / "alias").symlink_to(inside)
+    assert len(gathered(read(rows, SIZE, 5, 2, allowed=(tmp_path / "alias",)), range(2)).good) == 1
     with pytest.raises(WeightsError, match=r"pairs\.csv: outside the allowed folders; allow its folder with --allow"):
         read(rows, SIZE, 5, 2, allowed=(tmp_path / "other",))
 
